@@ -1,0 +1,55 @@
+"""edgebit compiles BitNet b1.58 ternary language models into bundles that run by themselves on ARM and x86 devices.
+
+Three functions carry everything the command line does: `compile`, `export`, `load`. Their imports are deferred: `import edgebit`
+costs nothing until one of them is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgebit.errors import EdgebitError
+from edgebit.version import VERSION
+
+if TYPE_CHECKING:
+    from edgebit.progress import Progress
+    from edgebit.runtime import Model
+
+__all__ = ["EdgebitError", "compile", "export", "load"]
+__version__ = VERSION
+
+
+def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing outside this module
+    model: str | Path | None = None,
+    target: str = "host",
+    output: str | Path | None = None,
+    context: int | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Compile a model into a bundle folder and return the folder.
+
+    `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the built-in model.
+    `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to what the model was trained for.
+    Raises EdgebitError with one line; an error leaves no folder behind and an existing one as it was.
+    """
+    from edgebit.pipeline import compile_bundle
+
+    return compile_bundle(model, target, output, context, progress)
+
+
+def export(model: str | Path | None, output: str | Path, progress: Progress | None = None) -> Path:
+    """Write the ONNX graph of a checkpoint (weights and tokenizer beside it) and return its path. Raises EdgebitError."""
+    from edgebit.pipeline import export_graph
+
+    return export_graph(model, output, progress)
+
+
+def load(bundle: str | Path, threads: int | None = None) -> Model:
+    """Open a bundle on this machine with the same loader that travels to the device.
+
+    `threads` None lets the runtime choose. Raises a one-line error of the runtime where the bundle is damaged or for another CPU.
+    """
+    from edgebit.runtime import load as load_bundle
+
+    return load_bundle(bundle, threads=threads)
