@@ -1,0 +1,155 @@
+/* edgebit.h: the public C API of a compiled model (libmodel.so in a bundle).
+ *
+ *     char error[256];
+ *     eb_model *model = eb_open("my-bundle", error, sizeof error);
+ *     eb_session *session = eb_session_open(model, 0, error, sizeof error);
+ *     int32_t count = eb_tokenize(model, text, bytes, EB_ADD_BOS, ids, capacity);
+ *     eb_evaluate(session, ids, count);
+ *     eb_sampling greedy = {0};
+ *     int32_t next = eb_sample(session, &greedy);
+ *
+ * A model is read-only and may be shared by threads; a session (one conversation: KV cache, position, logits,
+ * worker threads) belongs to one thread at a time. Calls that can fail give a negative error code; the sentence
+ * is in eb_session_error(), or in the caller's `error` buffer where a call takes one. Nothing is ever printed.
+ * Logits are the same bits on every tier, with every number of threads and however the tokens are cut into calls.
+ */
+#ifndef EDGEBIT_H
+#define EDGEBIT_H
+
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define EB_API __attribute__((visibility("default")))
+#else
+#define EB_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eb_model eb_model;
+typedef struct eb_session eb_session;
+
+enum eb_error {
+  EB_ERROR_ARGUMENT = -1, /* a null pointer, a negative count, a position that is not there */
+  EB_ERROR_TOKEN = -2,    /* a token id outside the vocabulary */
+  EB_ERROR_CONTEXT = -3,  /* the tokens do not fit into what is left of the context */
+  EB_ERROR_TEXT = -4,     /* text that cannot be tokenised or formatted, or a bundle without tokenizer.bin */
+  EB_ERROR_PROCESS = -5   /* the session was opened before a fork(), in another process */
+};
+
+/* ---- model ------------------------------------------------------------------------------------------------ */
+
+typedef struct eb_model_info {
+  int32_t vocab_size;
+  int32_t hidden_size;
+  int32_t num_layers;
+  int32_t context;        /* tokens a session can hold */
+  int32_t chunk;          /* tokens evaluated together in a prompt */
+  int32_t reserved;
+  uint64_t weights_bytes; /* mapped from weights.bin, shared by all processes */
+  uint64_t arena_bytes;   /* activations of one session */
+  uint64_t cache_bytes;   /* KV cache of one session when the context is full; grows as it is touched */
+  uint64_t scratch_bytes; /* of each thread of a session */
+} eb_model_info;
+
+/* Opens the bundle folder: maps weights.bin and tokenizer.bin, checks both, picks the kernels for this CPU
+ * (environment variable EDGEBIT_TIER forces a tier). NULL and a sentence in `error` when that fails. */
+EB_API eb_model *eb_open(const char *directory, char *error, int32_t error_size);
+
+/* Releases the model. Its sessions must be closed before. NULL is allowed. */
+EB_API void eb_close(eb_model *model);
+
+EB_API void eb_info(const eb_model *model, eb_model_info *info);
+
+/* Name of the kernel tier in use, as in manifest.json ("avx2", "dotprod", ...). */
+EB_API const char *eb_tier_name(const eb_model *model);
+
+/* Version of this API, "major.minor". */
+EB_API const char *eb_version(void);
+
+/* ---- session ---------------------------------------------------------------------------------------------- */
+
+/* Opens a conversation at position 0. threads = 0: one for each CPU this process may use (on machines with big and
+ * little cores: the big ones). NULL and a sentence in `error` when memory or threads cannot be had. */
+EB_API eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32_t error_size);
+EB_API void eb_session_close(eb_session *session);
+
+/* Number of threads the session computes with, the caller's included. */
+EB_API int32_t eb_threads(const eb_session *session);
+
+/* Appends n >= 1 tokens and computes the logits of the last one. Returns 0. On an error nothing was appended. */
+EB_API int32_t eb_evaluate(eb_session *session, const int32_t *tokens, int32_t n);
+
+/* Appends n >= 1 tokens without computing logits: for long prompts fed piece by piece. */
+EB_API int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n);
+
+/* Appends n >= 1 tokens and writes the logits of each to logits[n][vocab_size]. */
+EB_API int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits);
+
+/* Logits of the last token, [vocab_size], valid until the next call; NULL when there are none at this position
+ * (nothing evaluated yet, after eb_append, after a rewind). */
+EB_API const float *eb_logits(const eb_session *session);
+
+/* Tokens in the context so far. */
+EB_API int32_t eb_position(const eb_session *session);
+
+/* Forgets the tokens from `position` (0 <= position <= eb_position) on. */
+EB_API int32_t eb_rewind(eb_session *session, int32_t position);
+
+typedef struct eb_sampling {
+  float temperature; /* 0: the most likely token (the lowest id among equals) */
+  int32_t top_k;     /* 0: all tokens */
+  float top_p;       /* nucleus probability; values outside (0, 1) mean all tokens */
+  uint64_t seed;     /* same seed, same context, same settings: same token on every device */
+} eb_sampling;
+
+/* Chooses a token from the logits; does not append it. Returns its id. */
+EB_API int32_t eb_sample(eb_session *session, const eb_sampling *sampling);
+
+/* The sentence that belongs to the last negative code of this session; "" when there was none. */
+EB_API const char *eb_session_error(const eb_session *session);
+
+/* ---- text ------------------------------------------------------------------------------------------------- */
+
+enum eb_tokenize_flags {
+  EB_ADD_BOS = 1,      /* begin with the beginning-of-sequence token, where the model has one */
+  EB_PARSE_SPECIAL = 2 /* read "<|eot_id|>" and the like as special tokens, not as text */
+};
+
+/* Token ids of `bytes` bytes of UTF-8. Returns the count needed (may be more than `capacity`; ids beyond it are not
+ * written), or a negative code. */
+EB_API int32_t eb_tokenize(const eb_model *model, const char *utf8, int32_t bytes, int32_t flags, int32_t *ids,
+                           int32_t capacity);
+
+/* Bytes of one token (not always whole characters; none for special tokens' markup is the tokenizer's choice).
+ * Returns the count needed, or a negative code. */
+EB_API int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity);
+
+/* 1 when the token ends an answer, otherwise 0. */
+EB_API int32_t eb_is_stop(const eb_model *model, int32_t id);
+
+/* Token ids of a conversation in the model's chat format; roles are "system", "user", "assistant". Returns the count
+ * needed, or a negative code and a sentence in `error`. */
+EB_API int32_t eb_chat_tokens(const eb_model *model, const char *const *roles, const char *const *contents,
+                              int32_t messages, int32_t add_generation_prompt, int32_t *ids, int32_t capacity,
+                              char *error, int32_t error_size);
+
+/* ---- looking inside: tests and profiling ------------------------------------------------------------------ */
+
+enum eb_phase { EB_DECODE, EB_PREFILL, EB_HEAD };
+
+typedef void (*eb_trace_function)(void *user, int32_t phase, int32_t step);
+
+/* Calls `function` after every step of the plan, on the caller's thread, while all other threads wait. NULL: off. */
+EB_API void eb_trace(eb_session *session, eb_trace_function function, void *user);
+
+/* First byte of a memory space of plan.h (EB_SCRATCH: the first thread's block); NULL for an unknown space. */
+EB_API void *eb_space_base(eb_session *session, int32_t space);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
