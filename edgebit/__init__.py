@@ -1,7 +1,7 @@
-"""edgebit compiles BitNet b1.58 ternary language models into bundles that run by themselves on ARM and x86 devices.
+"""edgebit compiles BitNet b1.58 ternary language models into bundles that run by themselves on a device.
 
-Three functions carry everything the command line does: `compile`, `export`, `load`. Their imports are deferred: `import edgebit`
-costs nothing until one of them is called.
+Three functions carry everything the command line does: `compile`, `export`, `load`. Their imports are
+deferred: `import edgebit` costs nothing until one of them is called.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
-    `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the built-in model.
-    `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to what the model was trained for.
-    Raises EdgebitError with one line; an error leaves no folder behind and an existing one as it was.
+    `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the
+    built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to
+    what the model was trained for. Raises EdgebitError; an error leaves no folder behind and an existing
+    bundle as it was.
     """
     from edgebit.pipeline import compile_bundle
 
@@ -39,7 +40,7 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
 
 
 def export(model: str | Path | None, output: str | Path, progress: Progress | None = None) -> Path:
-    """Write the ONNX graph of a checkpoint (weights and tokenizer beside it) and return its path. Raises EdgebitError."""
+    """Write the ONNX graph of a checkpoint, weights and tokenizer beside it. Raises EdgebitError."""
     from edgebit.pipeline import export_graph
 
     return export_graph(model, output, progress)
@@ -48,7 +49,8 @@ def export(model: str | Path | None, output: str | Path, progress: Progress | No
 def load(bundle: str | Path, threads: int | None = None) -> Model:
     """Open a bundle on this machine with the same loader that travels to the device.
 
-    `threads` None lets the runtime choose. Raises a one-line error of the runtime where the bundle is damaged or for another CPU.
+    `threads` None lets the runtime choose. Raises the runtime's own one-line error where the bundle is damaged
+    or for another CPU.
     """
     from edgebit.runtime import load as load_bundle
 

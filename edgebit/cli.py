@@ -12,7 +12,7 @@ from edgebit.version import VERSION
 
 app = typer.Typer(
     name="edgebit",
-    help="Compile BitNet b1.58 ternary language models into bundles that run by themselves on ARM and x86 devices.",
+    help="Compile BitNet b1.58 ternary language models into bundles that run by themselves on a device.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,17 +27,19 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=print_version, is_eager=True, help="Show the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=print_version, is_eager=True, help="Show the version and exit."
+    ),
 ) -> None:
     """Options of all commands."""
 
 
 def main() -> None:
-    """Entry point: an EdgebitError becomes one line on stderr and exit code 1, unless EDGEBIT_DEBUG asks for the traceback."""
+    """Entry point: an EdgebitError is one line on stderr and exit code 1; EDGEBIT_DEBUG=1 shows the traceback."""
     try:
         app()
     except EdgebitError as error:
         if os.environ.get("EDGEBIT_DEBUG"):
             raise
-        print(f"edgebit: {error}", file=sys.stderr)
+        typer.echo(f"edgebit: {error}", err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What long work reports to whoever asked for it. Library code prints nothing: it names its stages to a Progress."""
+"""What long work reports to whoever asked for it: library code prints nothing, it names its stages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """One stage at a time: `stage` opens the next one and closes the one before, `advance` tells how far it is, `done` closes the last."""
+    """One stage at a time: `stage` closes the one before, `advance` tells how far it is, `done` closes the last."""
 
     def stage(self, name: str) -> None: ...
 

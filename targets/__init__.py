@@ -1,1 +1,1 @@
-"""Devices and ISA families bundles are built for: one TOML file each, read by edgebit.compiler.target."""
+"""What bundles are built for: one TOML file per target, read by edgebit.compiler.target."""
