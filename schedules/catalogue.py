@@ -1,0 +1,85 @@
+"""Every kernel, every tier, and the schedule that computes one on the other: one table, one dispatch.
+
+A schedule is named by module and function and imported when it is asked for, so that the table itself can be
+read (``table()``, the runtime's plan) without TVM.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgebit.errors import CompileError
+
+from .tier import TIERS, Tier
+
+if TYPE_CHECKING:
+    from tvm import tirx
+
+ANY = "any"  # the column of schedules that need no CPU feature
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Where the builder of a scheduled kernel is: ``builder(tier, **static) -> PrimFunc``.
+
+    ``static`` of the table are the arguments the builder gets beside those of the caller of ``kernel``.
+    ``token_tile``: the kernel processes tokens in groups of so many, and writes that many rows of output even
+    where fewer tokens are left.
+    """
+
+    module: str
+    function: str
+    token_tile: int = 1
+    requirements: tuple[str, ...] = ()
+    static: Mapping[str, object] | None = None
+
+    def build(self, tier: Tier, static: Mapping[str, object]) -> tirx.PrimFunc:
+        module = importlib.import_module(f".{self.module}", __package__)
+        return getattr(module, self.function)(tier, **{**(self.static or {}), **static})
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel scheduled for one tier, ready for ``lowering.compile_object``."""
+
+    name: str
+    schedule: str
+    prim_func: tirx.PrimFunc
+    token_tile: int
+    requirements: tuple[str, ...]
+
+
+# kernel -> tier (or ANY) -> schedule
+SCHEDULES: dict[str, dict[str, Schedule]] = {}
+
+
+def select(name: str, tier: Tier) -> Schedule:
+    """The schedule of a kernel on a tier: the tier's own, or else the one for any CPU."""
+    if name not in SCHEDULES:
+        raise CompileError(f"no kernel {name!r}: known are {', '.join(sorted(SCHEDULES))}")
+    row = SCHEDULES[name]
+    return row.get(tier.name, row[ANY])
+
+
+def kernel(name: str, tier: Tier, **static: object) -> Kernel:
+    """Build a kernel for a tier; ``static`` is what its shapes or constants are specialised for."""
+    schedule = select(name, tier)
+    return Kernel(
+        name=name,
+        schedule=schedule.function,
+        prim_func=schedule.build(tier, static),
+        token_tile=schedule.token_tile,
+        requirements=schedule.requirements,
+    )
+
+
+def table() -> str:
+    """Kernels x tiers as a Markdown table."""
+    header = ["kernel", *TIERS]
+    lines = [header, ["---"] * len(header)]
+    for name in SCHEDULES:
+        lines.append([f"`{name}`", *(f"`{select(name, tier).function}`" for tier in TIERS.values())])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
