@@ -64,7 +64,9 @@ def _llvm_module(kernels: Mapping[str, tirx.PrimFunc], tier: Tier, triple: str) 
     module = _to_flat_loops(target)(module)
     module = _map_functions(module, _allocate_on_stack)
     module = _map_functions(module, _to_plain_c)
-    module = tvm.ir.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
+    module = tvm.ir.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(
+        module
+    )
     return tvm.get_global_func("target.build.llvm")(module, target)
 
 
@@ -101,7 +103,7 @@ def _map_functions(module: tvm.IRModule, change: object) -> tvm.IRModule:
 
 
 def _allocate_on_stack(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Without this annotation LowerTVMBuiltin turns buffers of 1 KB and more into calls of TVM's allocator."""
+    """Without this annotation LowerTVMBuiltin turns buffers from 1 KB on into calls of TVM's allocator."""
 
     def annotate(allocation: tirx.AllocBuffer) -> tirx.AllocBuffer:
         return tirx.AllocBuffer(allocation.buffer, {"disable_lower_builtin": tirx.IntImm("int32", 1)})
@@ -126,8 +128,8 @@ def _to_plain_c(function: tirx.PrimFunc) -> tirx.PrimFunc:
             scalars.append(parameter)
         else:
             raise CompileError(
-                f"kernel {symbol}: parameter {parameter.name} has type {parameter.ty}; a kernel takes pointers
-                and int32"
+                f"kernel {symbol}: parameter {parameter.name} has type {parameter.ty}; "
+                "a kernel takes pointers and int32"
             )
     if len(pointers) > BUFFER_SLOTS or len(scalars) > SCALAR_SLOTS:
         raise CompileError(

@@ -34,8 +34,8 @@ class Tier:
         expected = _TRIPLE_PREFIX[self.architecture]
         if not triple.startswith(expected) or triple.count("-") < 3:
             raise TargetError(
-                f"triple {triple!r} does not fit tier {self.name}: expected
-                {expected}<vendor>-<system>-<environment> " "in four parts (TVM does not normalise triples)"
+                f"triple {triple!r} does not fit tier {self.name}: expected four parts, "
+                f"{expected}<vendor>-<system>-<environment> (TVM does not normalise triples)"
             )
         target: dict[str, object] = {"kind": "llvm", "mtriple": triple, "mcpu": self.mcpu}
         if self.mattr:
@@ -74,7 +74,9 @@ def tiers_of(architecture: str) -> tuple[Tier, ...]:
     """All tiers of an architecture, best first."""
     found = tuple(tier for tier in _TIERS if tier.architecture == architecture)
     if not found:
-        raise TargetError(f"no tier for architecture {architecture!r}: known are {', '.join(sorted(_TRIPLE_PREFIX))}")
+        raise TargetError(
+            f"no tier for architecture {architecture!r}: known are {', '.join(sorted(_TRIPLE_PREFIX))}"
+        )
     return found
 
 
@@ -88,5 +90,5 @@ def host_architecture() -> str:
 
 
 def portable_tier(architecture: str | None = None) -> Tier:
-    """The reference: schedules without intrinsics, on the baseline of an architecture (of this workstation by default)."""
+    """The reference: schedules without intrinsics on the baseline of an architecture (default: the host's)."""
     return replace(tiers_of(architecture or host_architecture())[-1], name="portable")
