@@ -1,0 +1,131 @@
+/* text.h: tokenizer and chat format, read in place from a mapped tokenizer.bin (written by edgebit/bundle/text_table.py).
+ *
+ * tokenizer.bin, little endian: the header below, then sections, each 8-byte aligned. Opening it is O(1): the bounds of
+ * every section are checked once. What the sections *contain* is never trusted: an index or offset read from a section
+ * is compared with the size of what it points into where it is used, so a damaged file gives wrong tokens, not a crash.
+ *
+ * All functions are reentrant; an eb_text is constant after eb_text_open.
+ */
+#ifndef EB_TEXT_H
+#define EB_TEXT_H
+
+#include "port.h"
+
+enum { EB_TEXT_FORMAT = 1 };
+
+/* Results below zero. */
+enum {
+  EB_TEXT_INVALID = -1, /* an argument out of range */
+  EB_TEXT_MEMORY = -2,  /* malloc failed */
+  EB_TEXT_REFUSED = -3  /* the chat template does not allow this conversation, or there is none; see `error` */
+};
+
+/* How text is cut into words before merging. */
+enum { EB_SPLIT_GPT2 = 1, EB_SPLIT_LLAMA3 = 2, EB_SPLIT_QWEN2 = 3 };
+
+/* Flags of the header. */
+enum { EB_TEXT_IGNORE_MERGES = 1, EB_TEXT_NFC = 2 };
+
+/* Flags of one token. */
+enum { EB_TOKEN_SPECIAL = 1, EB_TOKEN_STOP = 2 };
+
+/* Flags of eb_text_tokenize. */
+enum { EB_TOKENIZE_BOS = 1, EB_TOKENIZE_SPECIAL = 2 };
+
+enum {
+  EB_SECTION_TOKEN_OFFSETS,    /* u32[token_count + 1]: token i is bytes [offset[i], offset[i+1]) of TOKEN_BYTES */
+  EB_SECTION_TOKEN_BYTES,      /* u8[] */
+  EB_SECTION_TOKEN_FLAGS,      /* u8[token_count] */
+  EB_SECTION_BYTE_TOKENS,      /* u32[256]: the token of each single byte */
+  EB_SECTION_MERGES,           /* eb_merge[]: index = rank */
+  EB_SECTION_MERGE_SLOTS,      /* u32[2^n]: rank + 1 or 0, open addressing, hash eb_text_hash_pair */
+  EB_SECTION_WORD_SLOTS,       /* u32[2^n]: token + 1 or 0, open addressing, hash eb_text_hash_bytes; empty unless IGNORE_MERGES */
+  EB_SECTION_CLASSES,          /* u32[]: sorted (first code point << 2 | class) */
+  EB_SECTION_ADDED_RAW,        /* u32[]: added tokens searched in the raw text, sorted by their bytes */
+  EB_SECTION_ADDED_NORMALIZED, /* u32[]: added tokens searched in the normalized text, sorted by their pattern */
+  EB_SECTION_NORMALIZED_OFFSETS, /* u32[count + 1]: the patterns of ADDED_NORMALIZED in NORMALIZED_BYTES */
+  EB_SECTION_NORMALIZED_BYTES, /* u8[] */
+  EB_SECTION_DECOMPOSITIONS,   /* eb_decomposition[], sorted; empty unless NFC */
+  EB_SECTION_COMPOSITIONS,     /* eb_composition[], sorted; empty unless NFC */
+  EB_SECTION_CHAT_ROLES,       /* eb_chat_text[role_count]; empty: no chat template */
+  EB_SECTION_CHAT_CELLS,       /* eb_chat_cell[(role_count + 1) * (role_count + 2)] */
+  EB_SECTION_CHAT_ITEMS,       /* eb_chat_item[] */
+  EB_SECTION_CHAT_BYTES,       /* u8[] */
+  EB_SECTION_COUNT
+};
+
+typedef struct {
+  uint32_t offset, bytes; /* offset from the start of the file */
+} eb_text_section;
+
+typedef struct {
+  char magic[8]; /* "EDGEBITT" */
+  uint32_t format, header_bytes;
+  uint64_t file_bytes;
+  uint32_t split, flags, token_count;
+  int32_t bos; /* -1: the tokenizer puts nothing in front */
+  eb_text_section sections[EB_SECTION_COUNT];
+} eb_text_header;
+
+typedef struct {
+  uint32_t left, right, result;
+} eb_merge;
+
+/* `code << 8 | combining class`, then the canonical decomposition: two code points, the second may be 0. */
+typedef struct {
+  uint32_t key, first, second;
+} eb_decomposition;
+
+typedef struct {
+  uint32_t first, second, result;
+} eb_composition;
+
+typedef struct {
+  uint32_t offset, bytes; /* in CHAT_BYTES */
+} eb_chat_text;
+
+/* What the template prints between a message of one role and the next: see chat.c. */
+enum { EB_CHAT_ALLOWED = 1, EB_CHAT_TRIM_LEFT = 2, EB_CHAT_TRIM_RIGHT = 4 };
+typedef struct {
+  uint32_t flags, first_item, item_count;
+  eb_chat_text reason; /* why the template refuses, where ALLOWED is not set */
+} eb_chat_cell;
+
+enum { EB_CHAT_NO_TOKEN = 0xffffffffu };
+typedef struct {
+  uint32_t token; /* a special token, or EB_CHAT_NO_TOKEN: the text */
+  eb_chat_text text;
+} eb_chat_item;
+
+typedef struct {
+  const uint8_t *data;
+  const eb_text_header *header;
+  uint32_t token_count;
+  uint32_t role_count; /* 0: no chat template */
+} eb_text;
+
+/* Check `data` (8-byte aligned, alive as long as `text`) and open it. 0, or EB_TEXT_INVALID with a sentence in `error`. */
+int eb_text_open(eb_text *text, const uint8_t *data, uint64_t size, char *error, int32_t error_size);
+
+/* Token ids of `bytes` bytes of UTF-8: equal to Hugging Face tokenizers. Bytes that are not UTF-8 are read as Python's
+ * errors="replace" reads them. Without EB_TOKENIZE_SPECIAL the text of a special token is ordinary text.
+ * Writes at most `capacity` ids; returns the number there are, or an error below zero. */
+int32_t eb_text_tokenize(const eb_text *text, const char *utf8, int32_t bytes, int32_t flags, int32_t *ids,
+                         int32_t capacity);
+
+/* The bytes of one token (not always whole UTF-8 characters). Writes at most `capacity`, returns the number there are:
+ * 0 for an id of the model's padding beyond the vocabulary, EB_TEXT_INVALID below zero. */
+int32_t eb_text_token_bytes(const eb_text *text, int32_t id, char *out, int32_t capacity);
+
+int32_t eb_text_is_stop(const eb_text *text, int32_t id);
+int32_t eb_text_is_special(const eb_text *text, int32_t id);
+int32_t eb_text_bos(const eb_text *text); /* -1: none */
+int32_t eb_text_has_chat(const eb_text *text);
+
+/* Token ids of a conversation (roles and contents are NUL-terminated UTF-8), as the model's chat template prints it.
+ * Special tokens come from the template only: the text of one inside a message stays text. */
+int32_t eb_text_chat_tokens(const eb_text *text, const char *const *roles, const char *const *contents, int32_t messages,
+                            int32_t add_generation_prompt, int32_t *ids, int32_t capacity, char *error,
+                            int32_t error_size);
+
+#endif
