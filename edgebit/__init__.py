@@ -49,8 +49,8 @@ def export(model: str | Path | None, output: str | Path, progress: Progress | No
 def load(bundle: str | Path, threads: int | None = None) -> Model:
     """Open a bundle on this machine with the same loader that travels to the device.
 
-    `threads` None lets the runtime choose. Raises the runtime's own one-line error where the bundle is damaged
-    or for another CPU.
+    `threads` None lets the runtime choose. Raises the runtime's own one-line error where the bundle is
+    damaged or for another CPU.
     """
     from edgebit.runtime import load as load_bundle
 

@@ -35,7 +35,7 @@ def options(
 
 
 def main() -> None:
-    """Entry point: an EdgebitError is one line on stderr and exit code 1; EDGEBIT_DEBUG=1 shows the traceback."""
+    """Entry point: an EdgebitError is one line on stderr and exit 1; EDGEBIT_DEBUG=1 shows the traceback."""
     try:
         app()
     except EdgebitError as error:

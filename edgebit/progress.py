@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """One stage at a time: `stage` closes the one before, `advance` tells how far it is, `done` closes the last."""
+    """One stage at a time: `stage` closes the one before, `advance` says how far it is, `done` ends it."""
 
     def stage(self, name: str) -> None: ...
 

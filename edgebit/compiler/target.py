@@ -86,9 +86,7 @@ def parse_target(name: str, text: str) -> Target:
     )
     fields.refuse_others()
     if target.triple.count("-") != 3:
-        raise TargetError(
-            f"{name}.toml: triple {target.triple!r} must have four parts, as in a-vendor-linux-gnu"
-        )
+        raise TargetError(f"{name}.toml: triple {target.triple!r} must have four parts: cpu-vendor-linux-gnu")
     return target
 
 

@@ -1,0 +1,1 @@
+"""A bundle: the folder that runs by itself on a device."""

@@ -1,0 +1,176 @@
+"""Linking: runtime C sources, the generated plan and the kernels of every tier become one libmodel.so.
+
+The linker is `zig cc` of the ziglang wheel: a cross compiler for every target with the glibc version pinned.
+It runs in a temporary folder on relative paths only: equal input gives equal bytes on every workstation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgebit.bundle.elf import SharedLibrary, read_shared_library
+from edgebit.compiler.target import Target
+from edgebit.errors import LinkError
+
+LIBRARY = "libmodel.so"
+NATIVE = Path(__file__).resolve().parent.parent / "runtime" / "native"
+
+LINK_FLAGS = (
+    "-shared",
+    "-s",
+    "-Wl,--gc-sections",
+    "-Wl,-z,defs",
+    "-Wl,-z,noexecstack",
+    "-Wl,--build-id=none",
+    "-Wl,--version-script=exports.map",
+    f"-Wl,-soname,{LIBRARY}",
+)
+
+# What native/port.h declares, and what compilers put in place of loops. A device has these whatever its libc.
+LIBC_SYMBOLS = frozenset(
+    "bcmp free getauxval getenv malloc memcmp memcpy memmove memset mmap munmap "
+    "pthread_create pthread_join strlen syscall".split()
+)
+LIBC_NAMES = frozenset({"libc.so.6", "libpthread.so.0", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"})
+
+
+class ToolOutput(Exception):
+    """All that a failed tool wrote: the cause of a LinkError, shown by EDGEBIT_DEBUG=1."""
+
+
+def link_library(
+    target: Target, plan_source: str, objects: Mapping[str, bytes], native: Path = NATIVE
+) -> bytes:
+    """libmodel.so of one bundle: `native`/*.c, the generated plan.c and one relocatable object per tier.
+
+    Raises LinkError with the first complaint of the tool, or naming what in it a device could not load.
+    """
+    exports = public_functions(native / "edgebit.h")
+    with tempfile.TemporaryDirectory(prefix="edgebit-link-") as folder:
+        work = Path(folder)
+        inputs = lay_out(work, plan_source, objects, native)
+        symbols = "".join(f" {name};" for name in exports)
+        (work / "exports.map").write_text(f"{{ global:{symbols} local: *; }};\n")
+        run_zig(work, target, [*compile_flags(native), *link_flags(target), *inputs, "-lpthread"])
+        image = (work / LIBRARY).read_bytes()
+    check_library(image, target, frozenset(exports))
+    return image
+
+
+def lay_out(work: Path, plan_source: str, objects: Mapping[str, bytes], native: Path) -> list[str]:
+    """Copies every input into the working folder; returns the inputs' relative paths in link order."""
+    sources = sorted(native.glob("*.c"))
+    if not sources:
+        raise LinkError(f"{native}: no C sources of the runtime; reinstall edgebit")
+    for path in [*sources, *sorted(native.glob("*.h"))]:
+        (work / path.name).write_bytes(path.read_bytes())
+    (work / "plan.c").write_text(plan_source, "utf-8")
+    for tier, code in objects.items():
+        (work / f"kernels-{tier}.o").write_bytes(code)
+    return [*(path.name for path in sources), "plan.c", *(f"kernels-{tier}.o" for tier in objects)]
+
+
+def public_functions(header: Path) -> list[str]:
+    """Names declared EB_API in the public header: the exports of the library, and the only ones."""
+    text = re.sub(r"/\*.*?\*/", "", header.read_text("utf-8"), flags=re.DOTALL)
+    names = sorted(set(re.findall(r"^EB_API\b[^;(]*?\b(eb_\w+)\s*\(", text, flags=re.MULTILINE)))
+    if not names:
+        raise LinkError(f"{header}: declares no EB_API function")
+    return names
+
+
+def compile_flags(native: Path) -> list[str]:
+    """One flag a line of compile_flags.txt: editors (clangd), tests and this linker read the same file."""
+    return (native / "compile_flags.txt").read_text("utf-8").split()
+
+
+def link_flags(target: Target) -> list[str]:
+    return [
+        "-target",
+        target.zig_target,
+        *LINK_FLAGS,
+        f"-Wl,-z,max-page-size={target.page_size}",
+        *target.link_flags,
+        "-o",
+        LIBRARY,
+    ]
+
+
+def run_zig(work: Path, target: Target, arguments: list[str]) -> None:
+    # The temporary folder's name must not reach the library, whatever a source does with __FILE__.
+    prefix_map = f"-ffile-prefix-map={work}=."
+    command = [str(zig_executable()), "cc", prefix_map, *arguments]
+    result = subprocess.run(
+        command,
+        cwd=work,
+        env=zig_environment(work),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if result.returncode != 0:
+        complaints = [line.strip() for line in result.stderr.splitlines() if "error:" in line]
+        first = complaints[0] if complaints else (result.stderr.strip() or f"exit code {result.returncode}")
+        detail = ToolOutput(f"{' '.join(command)}\n{result.stderr}")
+        raise LinkError(f"zig cc for {target.zig_target} failed: {first[:300]}") from detail
+
+
+def zig_executable() -> Path:
+    spec = importlib.util.find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise LinkError("the linker is missing: pip install ziglang")
+    return Path(spec.origin).with_name("zig")
+
+
+def zig_environment(work: Path) -> dict[str, str]:
+    """The global cache keeps compiler-rt and libc stubs (6 s to make); the local one goes with its folder."""
+    environment = dict(os.environ)
+    environment["ZIG_LOCAL_CACHE_DIR"] = str(work / "zig-cache")
+    if "ZIG_GLOBAL_CACHE_DIR" not in environment:
+        environment["ZIG_GLOBAL_CACHE_DIR"] = str(user_cache(work))
+    return environment
+
+
+def user_cache(work: Path) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(base) / "edgebit" / "zig"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return work / "zig-global-cache"
+    return cache if os.access(cache, os.W_OK) else work / "zig-global-cache"
+
+
+def check_library(image: bytes, target: Target, exports: frozenset[str]) -> SharedLibrary:
+    """What a device's loader would trip over, found here. Raises LinkError naming it."""
+    try:
+        library = read_shared_library(image)
+    except ValueError as error:
+        raise LinkError(f"{LIBRARY} for {target.name}: {error}") from error
+    findings = [
+        (library.architecture != target.architecture, f"is for {library.architecture}"),
+        (library.exported != exports, f"exports {naming(library.exported ^ exports)} against edgebit.h"),
+        (not library.undefined <= LIBC_SYMBOLS, f"needs {naming(library.undefined - LIBC_SYMBOLS)}"),
+        (not library.needed <= LIBC_NAMES, f"needs {naming(library.needed - LIBC_NAMES)}"),
+        (
+            library.alignment < target.page_size,
+            f"is aligned to {library.alignment}, pages have {target.page_size}",
+        ),
+        (library.has_thread_local_storage, "has thread-local storage"),
+        (library.has_writable_code, "has a segment that is writable and executable"),
+    ]
+    for wrong, finding in findings:
+        if wrong:
+            raise LinkError(f"{LIBRARY} for {target.name} {finding}; a device could not load it")
+    return library
+
+
+def naming(symbols: frozenset[str]) -> str:
+    return ", ".join(sorted(symbols)[:5])
