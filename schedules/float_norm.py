@@ -1,0 +1,178 @@
+"""RMSNorm and the int8 quantiser of activations.
+
+A row is [blocks][4][16] float32: block, partial sum, lane. A sum over a row keeps 64 interleaved partial
+sums, adds them as ((a0 + a1) + (a2 + a3)) and ends in a halving tree over the 16 lanes. Padding columns hold 0
+in the row and in the weight: they add nothing to a sum or a maximum, and quantise to 0.
+"""
+
+from __future__ import annotations
+
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+from .float_ops import (
+    Expr,
+    absolute_bits,
+    constant,
+    mul,
+    quantize,
+    round_significant,
+    splat,
+    tree_sum,
+    vector,
+)
+
+PARTIALS = 4
+LANES = 16
+ALL = vector(0, LANES)
+
+NORM_BITS = 16
+"""Significant bits of the final norm's output: with bfloat16's 8, the products of the lm_head are exact."""
+
+_MINIMUM_ABSMAX = 0x3727C5AC
+"""Bits of float32(1e-5), the quantiser's lower bound of the absolute maximum."""
+
+
+def rmsnorm(eps: float) -> PrimFunc:
+    """out = round16((x · r) · weight), r = 1 / sqrt(mean(x²) + eps): the final norm, before the lm_head.
+
+    Buffers: x [count][P], weight [P], out [count][P]. Scalars: count, P / 64, K (the row's length unpadded).
+    """
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x_data: T.handle,
+        weight_data: T.handle,
+        out_data: T.handle,
+        count: T.int32,
+        blocks: T.int32,
+        width: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
+        weight = T.match_buffer(weight_data, (blocks, PARTIALS, LANES), "float32")
+        out = T.match_buffer(out_data, (count, blocks, PARTIALS, LANES), "float32")
+        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
+        inverse = T.alloc_buffer((1,), "float32")
+        for row in range(count):
+            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            for block in range(blocks):
+                for j in T.unroll(PARTIALS):
+                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
+                    y: T.let = normed * weight[block, j, ALL]
+                    out[row, block, j, ALL] = round_significant(y, NORM_BITS)
+
+    return kernel
+
+
+def rmsnorm_quantize(eps: float) -> PrimFunc:
+    """RMSNorm of each row, then int8 codes, their sum and the scale: what a ternary matmul reads.
+
+    Buffers: x [count][P], weight [P], q int8 [count][P], sum int32 [count], scale [count], scratch [P] (the
+    normalised row). Scalars: count, P / 64, K (the row's length unpadded).
+    """
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x_data: T.handle,
+        weight_data: T.handle,
+        q_data: T.handle,
+        sum_data: T.handle,
+        scale_data: T.handle,
+        scratch_data: T.handle,
+        count: T.int32,
+        blocks: T.int32,
+        width: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
+        weight = T.match_buffer(weight_data, (blocks, PARTIALS, LANES), "float32")
+        q = T.match_buffer(q_data, (count, blocks, PARTIALS, LANES), "int8")
+        sums = T.match_buffer(sum_data, (count,), "int32")
+        scales = T.match_buffer(scale_data, (count,), "float32")
+        scratch = T.match_buffer(scratch_data, (1, blocks, PARTIALS, LANES), "float32")
+        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
+        inverse = T.alloc_buffer((1,), "float32")
+        integers = T.alloc_buffer((PARTIALS, LANES), "int32")
+        for row in range(count):
+            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            for block in range(blocks):
+                for j in T.unroll(PARTIALS):
+                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
+                    scratch[0, block, j, ALL] = normed * weight[block, j, ALL]
+            _quantize_row(scratch, 0, q, sums, scales, row, blocks, integers)
+
+    return kernel
+
+
+def quantize_rows() -> PrimFunc:
+    """int8 codes of each row, their sum and the scale: the kernel `quantize`, for inputs without a norm.
+
+    Buffers: x [count][P], q int8 [count][P], sum int32 [count], scale [count]. Scalars: count, P / 64.
+    """
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x_data: T.handle,
+        q_data: T.handle,
+        sum_data: T.handle,
+        scale_data: T.handle,
+        count: T.int32,
+        blocks: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
+        q = T.match_buffer(q_data, (count, blocks, PARTIALS, LANES), "int8")
+        sums = T.match_buffer(sum_data, (count,), "int32")
+        scales = T.match_buffer(scale_data, (count,), "float32")
+        integers = T.alloc_buffer((PARTIALS, LANES), "int32")
+        for row in range(count):
+            _quantize_row(x, row, q, sums, scales, row, blocks, integers)
+
+    return kernel
+
+
+@T.inline
+def _inverse_rms(
+    x: Expr, row: Expr, blocks: Expr, width: Expr, eps: float, partial: Expr, inverse: Expr
+) -> None:
+    """inverse[0] = 1 / sqrt(mean(x[row]²) + eps)."""
+    for j in T.unroll(PARTIALS):
+        partial[j, ALL] = constant(0.0, LANES)
+    for block in range(blocks):
+        for j in T.unroll(PARTIALS):
+            partial[j, ALL] = partial[j, ALL] + mul(x[row, block, j, ALL], x[row, block, j, ALL])
+    total: T.let = (partial[0, ALL] + partial[1, ALL]) + (partial[2, ALL] + partial[3, ALL])
+    mean: T.let = tree_sum(total) / T.cast(width, "float32")
+    inverse[0] = T.float32(1.0) / T.sqrt(mean + T.float32(eps))
+
+
+@T.inline
+def _quantize_row(
+    x: Expr, x_row: Expr, q: Expr, sums: Expr, scales: Expr, row: Expr, blocks: Expr, integers: Expr
+) -> None:
+    """q[row], sums[row], scales[row] from x[x_row]; `integers`: partial maxima, then partial sums."""
+    for j in T.unroll(PARTIALS):
+        integers[j, ALL] = T.broadcast(0, LANES)
+    for block in range(blocks):
+        for j in T.unroll(PARTIALS):
+            integers[j, ALL] = T.max(integers[j, ALL], absolute_bits(x[x_row, block, j, ALL]))
+    integers[0, ALL] = T.max(
+        T.max(integers[0, ALL], integers[1, ALL]), T.max(integers[2, ALL], integers[3, ALL])
+    )
+    for lane in T.unroll(1, LANES):
+        integers[0, 0] = T.max(integers[0, 0], integers[0, lane])
+    absmax: T.let = T.reinterpret(T.max(integers[0, 0], _MINIMUM_ABSMAX), dtype="float32")
+    scale: T.let = T.float32(127.0) * (T.float32(1.0) / absmax)
+    scales[row] = scale
+    for j in T.unroll(PARTIALS):
+        integers[j, ALL] = T.broadcast(0, LANES)
+    for block in range(blocks):
+        for j in T.unroll(PARTIALS):
+            code: T.let = quantize(x[x_row, block, j, ALL], splat(scale, LANES))
+            q[row, block, j, ALL] = code
+            integers[j, ALL] = integers[j, ALL] + T.cast(code, "int32x16")
+    integers[0, ALL] = (integers[0, ALL] + integers[1, ALL]) + (integers[2, ALL] + integers[3, ALL])
+    for lane in T.unroll(1, LANES):
+        integers[0, 0] = integers[0, 0] + integers[0, lane]
+    sums[row] = integers[0, 0]
