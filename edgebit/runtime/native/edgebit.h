@@ -35,7 +35,7 @@ enum eb_error {
   EB_ERROR_ARGUMENT = -1, /* a null pointer, a negative count, a position that is not there */
   EB_ERROR_TOKEN = -2,    /* a token id outside the vocabulary */
   EB_ERROR_CONTEXT = -3,  /* the tokens do not fit into what is left of the context */
-  EB_ERROR_TEXT = -4,     /* text that cannot be tokenised or formatted, or a bundle without tokenizer.bin */
+  EB_ERROR_TEXT = -4,     /* a conversation the chat template refuses, no memory for it, or no tokenizer.bin */
   EB_ERROR_PROCESS = -5   /* the session was opened before a fork(), in another process */
 };
 
@@ -123,8 +123,7 @@ enum eb_tokenize_flags {
 EB_API int32_t eb_tokenize(const eb_model *model, const char *utf8, int32_t bytes, int32_t flags, int32_t *ids,
                            int32_t capacity);
 
-/* Bytes of one token (not always whole characters; none for special tokens' markup is the tokenizer's choice).
- * Returns the count needed, or a negative code. */
+/* Bytes of one token: not always whole characters, none for padding ids. Returns the count needed, or a negative code. */
 EB_API int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity);
 
 /* 1 when the token ends an answer, otherwise 0. */

@@ -1,0 +1,97 @@
+/* check.c: a plan is checked once, when the model is opened, so that walking it needs no checks. */
+#include "execute.h"
+#include "message.h"
+
+typedef struct {
+  const eb_plan *plan;
+  const char *name; /* "decode", "prefill", "head" */
+  const eb_step *steps;
+  uint32_t step_count;
+  uint32_t most_tokens, most_rows;
+} step_list;
+
+uint64_t eb_space_bytes(const eb_plan *plan, uint32_t space) {
+  switch (space) {
+    case EB_WEIGHTS: return plan->weights_bytes;
+    case EB_ARENA: return plan->arena_bytes;
+    case EB_CACHE: return plan->cache_bytes;
+    case EB_SCRATCH: return plan->scratch_bytes;
+    case EB_TOKENS: return (uint64_t)plan->chunk * sizeof(int32_t);
+    case EB_LOGITS: return (uint64_t)plan->vocab_size * sizeof(float);
+    default: return 0;
+  }
+}
+
+static uint32_t most_units(const step_list *list, const eb_step *step) {
+  return step->units.kind == EB_TOKEN_COUNT ? list->most_tokens : (uint32_t)step->units.value;
+}
+
+/* The last unit of the last row must begin inside the space. */
+static int buffer_fits(const step_list *list, const eb_step *step, const eb_argument *argument) {
+  if (argument->space == EB_NONE) return 1;
+  uint64_t bytes = eb_space_bytes(list->plan, argument->space);
+  uint32_t units = most_units(list, step);
+  uint64_t last = (uint64_t)(units ? units - 1 : 0) * argument->unit_stride;
+  uint64_t row = (uint64_t)(list->most_rows - 1) * argument->row_stride;
+  if (argument->offset >= bytes) return 0;
+  bytes -= argument->offset;
+  if (last >= bytes) return 0;
+  return row < bytes - last;
+}
+
+/* What is wrong with a step; NULL: nothing. */
+static const char *step_fault(const step_list *list, const eb_step *step, int *index) {
+  *index = 0;
+  if (step->kernel >= list->plan->kernel_count) return "names a kernel that is not there, slot";
+  if (step->grain < 1) return "has grain 0, slot";
+  if (step->units.kind != EB_CONSTANT && step->units.kind != EB_TOKEN_COUNT) return "has units of no kind, slot";
+  if (step->units.kind == EB_CONSTANT && step->units.value < 0) return "has negative units, slot";
+  for (*index = 0; *index < EB_BUFFERS; ++*index)
+    if (!buffer_fits(list, step, &step->buffers[*index])) return "starts outside its memory, buffer";
+  for (*index = 0; *index < EB_SCALARS; ++*index)
+    if (step->scalars[*index].kind > EB_POSITION) return "has a scalar of no kind, scalar";
+  return NULL;
+}
+
+static int check_steps(step_list list, char *error, int32_t error_size) {
+  for (uint32_t i = 0; i < list.step_count; i++) {
+    int index;
+    const char *fault = step_fault(&list, &list.steps[i], &index);
+    if (!fault) continue;
+    eb_message(error, error_size, "libmodel.so is damaged: step %d of its %s plan %s %d", (int)i, list.name, fault,
+               index);
+    return 0;
+  }
+  return 1;
+}
+
+static int check_tiers(const eb_plan *plan, char *error, int32_t error_size) {
+  for (uint32_t i = 0; i < plan->tier_count; i++)
+    for (uint32_t k = 0; k < plan->kernel_count; k++)
+      if (!plan->tiers[i].kernels[k]) {
+        eb_message(error, error_size, "libmodel.so is damaged: tier %s has no kernel %d", plan->tiers[i].name, (int)k);
+        return 0;
+      }
+  return 1;
+}
+
+int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
+  const uint32_t most = 1u << 30;
+  if (plan->format != EB_PLAN_FORMAT) {
+    eb_message(error, error_size, "libmodel.so has plan format %d, this runtime reads format %d", (int)plan->format,
+               EB_PLAN_FORMAT);
+    return 0;
+  }
+  if (!plan->vocab_size || plan->vocab_size > most || !plan->context || plan->context > most || !plan->chunk ||
+      plan->chunk > most) {
+    eb_message(error, error_size, "libmodel.so is damaged: vocabulary %llu, context %llu, chunk %llu",
+               (unsigned long long)plan->vocab_size, (unsigned long long)plan->context,
+               (unsigned long long)plan->chunk);
+    return 0;
+  }
+  step_list decode = {plan, "decode", plan->decode, plan->decode_steps, 1, 1};
+  step_list prefill = {plan, "prefill", plan->prefill, plan->prefill_steps, plan->chunk, 1};
+  step_list head = {plan, "head", plan->head, plan->head_steps, 1, plan->chunk};
+  return check_tiers(plan, error, error_size) && check_steps(decode, error, error_size) &&
+         check_steps(prefill, error, error_size) && check_steps(head, error, error_size);
+}

@@ -1,0 +1,36 @@
+/* memory.h: files mapped read-only, zeroed memory from the system, small files read whole. */
+#ifndef EB_MEMORY_H
+#define EB_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Every buffer starts on a cache line: kernels assume it. */
+#define EB_ALIGNMENT 64
+
+typedef struct eb_mapping {
+  uint8_t *data; /* NULL: nothing mapped */
+  uint64_t bytes;
+} eb_mapping;
+
+static inline uint64_t eb_align(uint64_t bytes) {
+  return (bytes + EB_ALIGNMENT - 1) / EB_ALIGNMENT * EB_ALIGNMENT;
+}
+
+enum eb_map_result { EB_MAPPED, EB_MAP_NO_FILE, EB_MAP_NO_MEMORY };
+
+/* Maps a whole file read-only, shared with other processes. An empty file gives {NULL, 0} and EB_MAPPED. */
+enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping);
+
+/* Zeroed pages that cost memory only when touched. Gives 0 when there is not that much address space. */
+int eb_map_zeroed(uint64_t bytes, eb_mapping *mapping);
+
+void eb_unmap(eb_mapping *mapping);
+
+/* Asks for large pages; a kernel that has none for this mapping ignores it. */
+void eb_prefer_huge_pages(const eb_mapping *mapping);
+
+/* Reads up to `capacity` bytes from the start of a file. Gives the count, or -1. */
+long eb_read_file(const char *path, void *out, size_t capacity);
+
+#endif

@@ -1,0 +1,243 @@
+#include "cpu.h"
+#include "execute.h"
+#include "message.h"
+#include "model.h"
+#include "port.h"
+#include "sampler.h"
+
+struct eb_session {
+  const eb_model *model;
+  eb_team *team;
+  eb_mapping work;  /* activations, scratch, tokens, logits, sampler */
+  eb_mapping cache; /* on its own: it grows as it is touched */
+  eb_execution execution;
+  int32_t *tokens; /* [chunk] */
+  float *logits;   /* [vocab_size] */
+  uint64_t *sampler_scratch; /* [vocab_size] */
+  int32_t position;
+  int32_t has_logits;
+  eb_walk walks[2]; /* of the pass under way: the tokens, then perhaps the head */
+  int32_t walk_count;
+  char error[256];
+};
+
+/* ---- opening and closing ---------------------------------------------------------------------------------- */
+
+static uint8_t *take(uint8_t **next, uint64_t bytes) {
+  uint8_t *taken = *next;
+  *next += eb_align(bytes);
+  return taken;
+}
+
+static int map_memory(eb_session *session, int32_t threads) {
+  const eb_plan *plan = session->model->plan;
+  uint64_t scratch = eb_align(plan->scratch_bytes), token_bytes = eb_space_bytes(plan, EB_TOKENS);
+  uint64_t logit_bytes = eb_space_bytes(plan, EB_LOGITS);
+  uint64_t sampler_bytes = (uint64_t)plan->vocab_size * sizeof(uint64_t);
+  uint64_t total = eb_align(plan->arena_bytes) + scratch * (uint64_t)threads + eb_align(token_bytes) +
+                   eb_align(logit_bytes) + eb_align(sampler_bytes);
+  if (!eb_map_zeroed(total, &session->work) || !eb_map_zeroed(plan->cache_bytes, &session->cache)) return 0;
+  uint8_t *next = session->work.data;
+  uint8_t **base = session->execution.base;
+  base[EB_WEIGHTS] = session->model->weights.data;
+  base[EB_CACHE] = session->cache.data;
+  base[EB_ARENA] = take(&next, plan->arena_bytes);
+  base[EB_SCRATCH] = take(&next, scratch * (uint64_t)threads);
+  base[EB_TOKENS] = take(&next, token_bytes);
+  base[EB_LOGITS] = take(&next, logit_bytes);
+  session->sampler_scratch = (uint64_t *)(void *)take(&next, sampler_bytes);
+  session->execution.scratch_stride = scratch;
+  session->tokens = (int32_t *)(void *)base[EB_TOKENS];
+  session->logits = (float *)(void *)base[EB_LOGITS];
+  return 1;
+}
+
+static int open_parts(eb_session *session, int32_t threads, char *error, int32_t error_size) {
+  if (!map_memory(session, threads)) {
+    const eb_plan *plan = session->model->plan;
+    eb_message(error, error_size, "no address space for a session: %llu bytes of activations, %llu of KV cache",
+               (unsigned long long)(plan->arena_bytes + plan->scratch_bytes * (uint64_t)threads),
+               (unsigned long long)plan->cache_bytes);
+    return 0;
+  }
+  session->team = eb_team_open(threads, error, error_size);
+  return session->team != NULL;
+}
+
+eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32_t error_size) {
+  if (!model || threads < 0 || threads > EB_MOST_THREADS) {
+    eb_message(error, error_size, model ? "%d threads: expected 1 to %d, or 0 for one per CPU" : "no model is open",
+               (int)threads, EB_MOST_THREADS);
+    return NULL;
+  }
+  if (threads == 0) threads = eb_default_threads();
+  eb_session *session = malloc(sizeof *session);
+  if (!session) {
+    eb_message(error, error_size, "no memory for a session");
+    return NULL;
+  }
+  memset(session, 0, sizeof *session);
+  session->model = model;
+  session->execution.kernels = model->tier->kernels;
+  if (open_parts(session, threads, error, error_size)) return session;
+  eb_session_close(session);
+  return NULL;
+}
+
+void eb_session_close(eb_session *session) {
+  if (!session) return;
+  eb_team_close(session->team);
+  eb_unmap(&session->work);
+  eb_unmap(&session->cache);
+  free(session);
+}
+
+/* ---- one pass --------------------------------------------------------------------------------------------- */
+
+static void run_walks(void *user, int32_t thread) {
+  eb_session *session = user;
+  for (int32_t i = 0; i < session->walk_count; i++)
+    eb_execute(&session->execution, &session->walks[i], session->team, thread);
+}
+
+static eb_walk walk_tokens(const eb_session *session, int32_t count) {
+  const eb_plan *plan = session->model->plan;
+  if (count == 1) return (eb_walk){EB_DECODE, plan->decode, plan->decode_steps, 1, session->position, 0};
+  return (eb_walk){EB_PREFILL, plan->prefill, plan->prefill_steps, count, session->position, 0};
+}
+
+static eb_walk walk_head(const eb_session *session, int32_t row) {
+  const eb_plan *plan = session->model->plan;
+  return (eb_walk){EB_HEAD, plan->head, plan->head_steps, 1, session->position + row, row};
+}
+
+/* Appends one chunk; with_head: and leaves the logits of its last token. */
+static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int with_head) {
+  memcpy(session->tokens, tokens, (size_t)count * sizeof *tokens);
+  session->walks[0] = walk_tokens(session, count);
+  session->walks[1] = walk_head(session, count - 1);
+  session->walk_count = with_head ? 2 : 1;
+  eb_team_run(session->team, run_walks, session);
+}
+
+/* Logits of one token of the chunk that was run last, before the position moves on. */
+static void run_head(eb_session *session, int32_t row) {
+  session->walks[0] = walk_head(session, row);
+  session->walk_count = 1;
+  eb_team_run(session->team, run_walks, session);
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------------------- */
+
+static int32_t check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
+  const eb_plan *plan = session->model->plan;
+  if (!tokens || n < 1) {
+    eb_message(session->error, sizeof session->error, "%d tokens to evaluate: expected at least one", (int)n);
+    return EB_ERROR_ARGUMENT;
+  }
+  if (!eb_team_is_here(session->team)) {
+    eb_message(session->error, sizeof session->error,
+               "the session was opened before this process was forked: open one in this process");
+    return EB_ERROR_PROCESS;
+  }
+  if (n > (int32_t)plan->context - session->position) {
+    eb_message(session->error, sizeof session->error,
+               "the context is full: %d of its %d tokens are used, %d more do not fit", (int)session->position,
+               (int)plan->context, (int)n);
+    return EB_ERROR_CONTEXT;
+  }
+  for (int32_t i = 0; i < n; i++)
+    if (tokens[i] < 0 || tokens[i] >= (int32_t)plan->vocab_size) {
+      eb_message(session->error, sizeof session->error, "token %d of the call is %d: the vocabulary has ids 0 to %d",
+                 (int)i, (int)tokens[i], (int)plan->vocab_size - 1);
+      return EB_ERROR_TOKEN;
+    }
+  return 0;
+}
+
+static int32_t chunk_of(const eb_session *session, int32_t left) {
+  int32_t chunk = (int32_t)session->model->plan->chunk;
+  return left < chunk ? left : chunk;
+}
+
+static int32_t append(eb_session *session, const int32_t *tokens, int32_t n, int with_logits) {
+  if (!session) return EB_ERROR_ARGUMENT;
+  int32_t failed = check_tokens(session, tokens, n);
+  if (failed) return failed;
+  for (int32_t done = 0, count; done < n; done += count) {
+    count = chunk_of(session, n - done);
+    run_chunk(session, tokens + done, count, with_logits && done + count == n);
+    session->position += count;
+  }
+  session->has_logits = with_logits;
+  return 0;
+}
+
+int32_t eb_evaluate(eb_session *session, const int32_t *tokens, int32_t n) { return append(session, tokens, n, 1); }
+
+int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n) { return append(session, tokens, n, 0); }
+
+int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits) {
+  if (!session || !logits) return EB_ERROR_ARGUMENT;
+  int32_t failed = check_tokens(session, tokens, n);
+  if (failed) return failed;
+  size_t vocab_size = session->model->plan->vocab_size;
+  for (int32_t done = 0, count; done < n; done += count) {
+    count = chunk_of(session, n - done);
+    run_chunk(session, tokens + done, count, 0);
+    for (int32_t row = 0; row < count; row++) {
+      run_head(session, row);
+      memcpy(logits + (size_t)(done + row) * vocab_size, session->logits, vocab_size * sizeof *logits);
+    }
+    session->position += count;
+  }
+  session->has_logits = 1;
+  return 0;
+}
+
+const float *eb_logits(const eb_session *session) { return session->has_logits ? session->logits : NULL; }
+
+int32_t eb_position(const eb_session *session) { return session->position; }
+
+int32_t eb_threads(const eb_session *session) { return eb_team_count(session->team); }
+
+const char *eb_session_error(const eb_session *session) { return session->error; }
+
+int32_t eb_rewind(eb_session *session, int32_t position) {
+  if (position < 0 || position > session->position) {
+    eb_message(session->error, sizeof session->error, "rewind to %d: the context holds %d tokens", (int)position,
+               (int)session->position);
+    return EB_ERROR_ARGUMENT;
+  }
+  if (position < session->position) session->has_logits = 0;
+  session->position = position;
+  return 0;
+}
+
+int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
+  if (!session->has_logits || !sampling) {
+    eb_message(session->error, sizeof session->error,
+               sampling ? "there are no logits to sample from: evaluate a token first" : "no sampling settings");
+    return EB_ERROR_ARGUMENT;
+  }
+  eb_float_mode mode = eb_float_mode_read();
+  eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
+  int32_t token = eb_sample_logits(session->logits, (int32_t)session->model->plan->vocab_size, sampling,
+                                   session->position, session->sampler_scratch);
+  eb_float_mode_write(mode);
+  if (token < 0)
+    eb_message(session->error, sizeof session->error,
+               "no token to sample: temperature, top_k or top_p is out of range, or no logit is a number");
+  return token;
+}
+
+/* ---- looking inside --------------------------------------------------------------------------------------- */
+
+void eb_trace(eb_session *session, eb_trace_function function, void *user) {
+  session->execution.trace = function;
+  session->execution.trace_user = user;
+}
+
+void *eb_space_base(eb_session *session, int32_t space) {
+  return space >= 0 && space < EB_SPACES ? session->execution.base[space] : NULL;
+}
