@@ -1,1 +1,15 @@
 """A bundle: the folder that runs by itself on a device."""
+
+from edgebit.bundle.manifest import MANIFEST, FileEntry, Manifest, parse_manifest
+from edgebit.bundle.writer import CompiledModel, check_output, is_bundle, write
+
+__all__ = [
+    "MANIFEST",
+    "CompiledModel",
+    "FileEntry",
+    "Manifest",
+    "check_output",
+    "is_bundle",
+    "parse_manifest",
+    "write",
+]

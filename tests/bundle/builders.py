@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 import subprocess
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from edgebit.bundle.link import zig_environment, zig_executable
-from edgebit.compiler.target import Target
+from edgebit.compiler.target import Target, host_target
+from edgebit.errors import ModelError
 
 HEADER = """
 #define EB_API __attribute__((visibility("default")))
@@ -61,3 +67,42 @@ def kernel_object(target: Target, code: str = KERNEL) -> bytes:
             check=True,
         )
         return (work / "kernel.o").read_bytes()
+
+
+@dataclass(frozen=True)
+class FakeWeights:
+    """A weights.bin of given bytes after its header; `fails` raises in the middle."""
+
+    body: bytes = bytes(range(256)) * 16
+    fails: bool = False
+
+    @property
+    def size(self) -> int:
+        return 64 + len(self.body)
+
+    def write(self, file: BinaryIO, advance: Callable[[int, int], None]) -> bytes:
+        identity = hashlib.sha256(self.body).digest()
+        file.write(struct.pack("<8sIIQ32s8x", b"EDGEBITW", 1, 0, self.size, identity))
+        file.write(self.body[:100])
+        if self.fails:
+            raise ModelError("model.safetensors: tensor q_proj: code 3 in row 7")
+        file.write(self.body[100:])
+        advance(self.size, self.size)
+        return identity
+
+
+@dataclass(frozen=True)
+class FakeModel:
+    """A compiled model as edgebit.bundle.write sees it."""
+
+    target: Target = field(default_factory=host_target)
+    weights: FakeWeights = field(default_factory=FakeWeights)
+    text_table: bytes = b"tokenizer table"
+    plan_source: Callable[[bytes], str] = plan_source
+    model_facts: dict[str, str | int] = field(default_factory=lambda: {"name": "tiny", "layers": 2})
+    plan_summary: dict[str, int] = field(default_factory=lambda: {"decode_steps": 3})
+    memory: dict[str, int] = field(default_factory=lambda: {"weights_bytes": 4160, "cache_bytes": 1 << 20})
+
+    @property
+    def objects(self) -> dict[str, bytes]:
+        return {"fake": kernel_object(self.target)}

@@ -1,0 +1,66 @@
+"""README.md of a bundle: what it is, where it runs, how to talk to it: for who finds it on a device."""
+
+from __future__ import annotations
+
+from edgebit.bundle.manifest import Facts
+from edgebit.compiler.target import Target
+
+TEMPLATE = """\
+# {name}
+
+A language model compiled by edgebit. It runs by itself: nothing to install, download or compile.
+
+* **For:** {description}
+* **Needs:** Python 3.8 or later (standard library only), or a C program that loads `libmodel.so`
+* **Memory:** {memory}
+
+## Talk to it
+
+    python3 chat.py
+    python3 chat.py --prompt "turn on the kitchen light"
+
+## From Python, in this folder
+
+    from edgebit_runtime import load
+
+    model = load(".")
+    for piece in model.generate("turn on the kitchen light"):
+        print(piece, end="", flush=True)
+
+`generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/__init__.py`.
+
+## Files
+
+| File | Content |
+|---|---|
+| `manifest.json` | What this model is, the target, and the size and sha256 of every file |
+| `libmodel.so` | Kernels for {tiers}, and the runtime; the best kernels for this CPU are taken |
+| `weights.bin` | Weights, mapped into memory and shared by all processes |
+| `tokenizer.bin` | Tokenizer and chat format |
+| `edgebit_runtime/`, `chat.py` | The loader and the chat program |
+
+The loader checks every file against the manifest. Answers do not depend on CPU or number of threads.
+The runtime is under the Apache License 2.0 (`LICENSE`); the weights are under the license of the model.
+"""
+
+
+def bundle_readme(model: Facts, target: Target, memory: Facts) -> str:
+    return TEMPLATE.format(
+        name=model.get("name") or "edgebit bundle",
+        description=target.description,
+        tiers=" and ".join(target.tiers),
+        memory=memory_needed(memory),
+    )
+
+
+def memory_needed(memory: Facts) -> str:
+    """A phrase such as 12.3 MB weights, 4.0 MB cache: from the facts called `<part>_bytes`."""
+    sizes = {key.removesuffix("_bytes"): value for key, value in memory.items() if key.endswith("_bytes")}
+    parts = [
+        f"{megabytes(size)} {key.replace('_', ' ')}" for key, size in sizes.items() if isinstance(size, int)
+    ]
+    return ", ".join(parts) or "see manifest.json"
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,208 @@
+"""Writing a bundle: everything is made in a temporary folder beside the output and renamed at the end.
+
+An error at any moment leaves nothing behind and an existing bundle as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from edgebit.bundle.link import LIBRARY, NATIVE, link_library
+from edgebit.bundle.manifest import FORMAT, MANIFEST, Facts, FileEntry, Manifest, TargetEntry, WeightsEntry
+from edgebit.bundle.readme import bundle_readme
+from edgebit.compiler.target import Target
+from edgebit.errors import BundleError
+from edgebit.progress import SILENT, Progress
+from edgebit.version import VERSION
+
+WEIGHTS = "weights.bin"
+TOKENIZER = "tokenizer.bin"
+RUNTIME = "edgebit_runtime"
+WEIGHTS_LAYOUT = "U16"
+
+PACKAGE = Path(__file__).resolve().parent.parent
+LAUNCHER = Path(__file__).resolve().parent / "launcher" / "chat.py"
+LICENSE = Path(__file__).resolve().parent / "LICENSE"
+
+
+class WeightsFile(Protocol):
+    """weights.bin to be: streamed, never whole in memory."""
+
+    @property
+    def size(self) -> int: ...
+
+    def write(self, file: BinaryIO, advance: Callable[[int, int], None]) -> bytes:
+        """Writes the whole file, header included, and returns its id (32 bytes)."""
+        ...
+
+
+class CompiledModel(Protocol):
+    """What the compiler hands over (edgebit.compiler.CompiledModel)."""
+
+    @property
+    def target(self) -> Target: ...
+    @property
+    def plan_source(self) -> Callable[[bytes], str]: ...  # plan.c for a weights id
+    @property
+    def objects(self) -> Mapping[str, bytes]: ...  # relocatable object by tier, best first
+    @property
+    def weights(self) -> WeightsFile: ...
+    @property
+    def text_table(self) -> bytes: ...
+    @property
+    def model_facts(self) -> Facts: ...
+    @property
+    def plan_summary(self) -> Facts: ...
+    @property
+    def memory(self) -> Facts: ...
+
+
+def write(compiled: CompiledModel, output: Path, progress: Progress = SILENT, native: Path = NATIVE) -> Path:
+    """Write the bundle folder `output` and return it.
+
+    An existing bundle is replaced, any other existing thing is refused. Equal models give equal bytes.
+    Raises BundleError, LinkError.
+    """
+    output = check_output(output)
+    with replacing(output) as folder:
+        progress.stage("weights")
+        with (folder / WEIGHTS).open("wb") as file:
+            weights_id = compiled.weights.write(file, progress.advance)
+        progress.stage("link")
+        plan_source = compiled.plan_source(weights_id)
+        library = link_library(compiled.target, plan_source, compiled.objects, native)
+        (folder / LIBRARY).write_bytes(library)
+        progress.stage("bundle")
+        (folder / TOKENIZER).write_bytes(compiled.text_table)
+        copy_runtime(folder)
+        readme = bundle_readme(compiled.model_facts, compiled.target, compiled.memory)
+        (folder / "README.md").write_text(readme, "utf-8")
+        manifest = describe(compiled, weights_id, folder)
+        (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
+        set_modes(folder)
+    return output
+
+
+def describe(compiled: CompiledModel, weights_id: bytes, folder: Path) -> Manifest:
+    """The manifest of a folder that is complete but for the manifest."""
+    target = compiled.target
+    return Manifest(
+        edgebit=VERSION,
+        format=FORMAT,
+        model=compiled.model_facts,
+        target=TargetEntry(
+            name=target.name,
+            description=target.description,
+            architecture=target.architecture,
+            machines=list(target.machines),
+            tiers=list(compiled.objects),
+        ),
+        plan=compiled.plan_summary,
+        memory=compiled.memory,
+        weights=WeightsEntry(layout=WEIGHTS_LAYOUT, id=weights_id.hex()),
+        files={path.relative_to(folder).as_posix(): file_entry(path) for path in files_of(folder)},
+    )
+
+
+def copy_runtime(folder: Path) -> None:
+    """The loader (standard-library Python), the chat program at the root, and the license of both."""
+    runtime = folder / RUNTIME
+    runtime.mkdir()
+    for path in sorted((PACKAGE / "runtime").glob("*.py")):
+        shutil.copyfile(path, runtime / path.name)
+    shutil.copyfile(LAUNCHER, folder / LAUNCHER.name)
+    shutil.copyfile(LICENSE, folder / "LICENSE")
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    return iter(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+def file_entry(path: Path) -> FileEntry:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
+
+
+def set_modes(folder: Path) -> None:
+    """Readable by all whatever the umask; only the program at the root is executable."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() or path == folder / LAUNCHER.name else 0o644)
+
+
+def check_output(output: Path) -> Path:
+    """The folder to write, links resolved. Raises BundleError where anything but a bundle is.
+
+    Callers with much to do first call it at the start, so that nobody waits for a refusal.
+    """
+    output = Path(output).resolve()
+    if output.is_dir():
+        if any(output.iterdir()) and not is_bundle(output):
+            raise BundleError(
+                f"{output} exists and is not an edgebit bundle; choose another folder or remove it"
+            )
+    elif output.exists():
+        raise BundleError(f"{output} exists and is not a folder; choose another name")
+    return output
+
+
+def is_bundle(folder: Path) -> bool:
+    try:
+        return "edgebit" in json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+@contextmanager
+def replacing(output: Path) -> Iterator[Path]:
+    """A temporary folder beside `output` that takes its place at the end, or vanishes on an error."""
+    try:
+        with (
+            parent_folder(output),
+            tempfile.TemporaryDirectory(
+                prefix=f".{output.name}.", dir=output.parent, ignore_cleanup_errors=True
+            ) as temporary,
+        ):
+            made = Path(temporary) / "new"
+            made.mkdir()
+            yield made
+            swap(made, output, Path(temporary) / "old")
+    except OSError as error:
+        raise BundleError(
+            f"{error.filename or output}: {error.strerror or error}; no bundle was written"
+        ) from error
+
+
+@contextmanager
+def parent_folder(output: Path) -> Iterator[None]:
+    """Makes the folders above `output`; those it made go again when the block fails."""
+    missing = [folder for folder in output.parents if not folder.exists()]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in missing:
+            folder.rmdir()
+        raise
+
+
+def swap(made: Path, output: Path, old: Path) -> None:
+    """Puts `made` in the place of `output`; what was there goes to `old`, or back on an error."""
+    if not output.exists():
+        made.rename(output)
+        return
+    output.rename(old)
+    try:
+        made.rename(output)
+    except BaseException:
+        old.rename(output)
+        raise
