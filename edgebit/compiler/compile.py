@@ -1,0 +1,57 @@
+"""The compiler: an ONNX decoder in, plan, weights and kernel objects out."""
+
+from __future__ import annotations
+
+from edgebit.compiler.compiled import CompiledModel
+from edgebit.compiler.debug import LEVEL_GRAPH, show
+from edgebit.compiler.decoder import LOGITS, check_decoder
+from edgebit.compiler.fusion import fuse
+from edgebit.compiler.importer import import_onnx
+from edgebit.compiler.kernels import build_object
+from edgebit.compiler.memory import align
+from edgebit.compiler.planner import plan
+from edgebit.compiler.target import Target
+from edgebit.errors import CompileError, TargetError
+from edgebit.graph import OnnxModel
+from edgebit.progress import Progress, Silent
+from edgebit.schedules.tier import TIERS
+
+_CONTEXT_MULTIPLE = 16  # keys of a cache block
+
+
+def compile_graph(
+    model: OnnxModel, target: Target, context: int | None = None, progress: Progress | None = None
+) -> CompiledModel:
+    """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of 16).
+
+    Weights are not read here beyond scales and norms: the result streams them when it is written.
+    Raises CompileError, TargetError.
+    """
+    report = progress or Silent()
+    unknown = [name for name in target.tiers if name not in TIERS]
+    if unknown:
+        raise TargetError(f"target {target.name}: unknown tier {unknown[0]}; known are {', '.join(TIERS)}")
+    length = _context(model, context)
+    report.stage("import")
+    check_decoder(model.ir)
+    imported = import_onnx(model.ir, outputs=(LOGITS,))
+    show(LEVEL_GRAPH, "imported graph", imported.module.script)
+    report.stage("fuse and plan")
+    fused = fuse(imported.module)
+    show(LEVEL_GRAPH, "fused graph", fused.script)
+    execution, weights = plan(imported, fused, model.ir.graph.initializers, length)
+    show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, (*execution.body, *execution.head))))
+    objects = {}
+    for name in target.tiers:
+        report.stage(f"kernels {name}")
+        objects[name] = build_object(execution.kernels, TIERS[name], target.triple)
+    return CompiledModel(model.metadata, target, execution, weights, objects)
+
+
+def _context(model: OnnxModel, context: int | None) -> int:
+    longest = model.metadata.context_length
+    if context is None:
+        return align(longest, _CONTEXT_MULTIPLE)
+    if not 1 <= context <= longest:
+        raise CompileError(f"context of {context} tokens: model {model.metadata.name} takes 1 to {longest}")
+    return align(context, _CONTEXT_MULTIPLE)

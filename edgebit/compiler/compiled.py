@@ -1,0 +1,62 @@
+"""What the compiler hands to the bundle writer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgebit.compiler.emit import plan_source
+from edgebit.compiler.plan import CHUNK, Plan
+from edgebit.compiler.target import Target
+from edgebit.compiler.weights import Weights
+from edgebit.graph.metadata import GraphMetadata
+from edgebit.schedules.tier import TIERS
+
+Facts = Mapping[str, "str | int | float | bool | None | list[str]"]
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """Plan, weights and kernels of one model for one target. ``objects``: relocatable object by tier name, best first."""
+
+    metadata: GraphMetadata
+    target: Target
+    plan: Plan
+    weights: Weights
+    objects: Mapping[str, bytes]
+
+    def plan_source(self, weights_id: bytes) -> str:
+        """plan.c for a weights.bin of this id."""
+        return plan_source(self.plan, [TIERS[name] for name in self.objects], self.weights.size, weights_id)
+
+    @property
+    def model_facts(self) -> Facts:
+        return {
+            "name": self.metadata.name,
+            "family": self.metadata.family,
+            "vocab_size": self.plan.vocab_size,
+            "hidden_size": self.plan.hidden_size,
+            "num_layers": self.plan.num_layers,
+            "context": self.plan.context,
+        }
+
+    @property
+    def plan_summary(self) -> Facts:
+        kernels = Counter(step.decode.symbol for step in (*self.plan.body, *self.plan.head))
+        return {
+            "steps_per_token": len(self.plan.body) + len(self.plan.head),
+            "chunk": CHUNK,
+            "kernels": [f"{name} x {count}" for name, count in sorted(kernels.items())],
+        }
+
+    @property
+    def memory(self) -> Facts:
+        """Bytes the runtime needs; the cache is touched as the conversation grows, scratch is for each thread."""
+        return {
+            "weights": self.weights.size,
+            "activations": self.plan.arena_bytes,
+            "cache": self.plan.cache_bytes,
+            "scratch_per_thread": self.plan.scratch_bytes,
+            "logits": self.plan.vocab_size * 4,
+        }

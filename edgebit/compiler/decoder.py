@@ -1,0 +1,161 @@
+"""What the engine takes for granted of a decoder graph, proven on the graph before anything is built on it.
+
+The runtime keeps the KV cache as its own state, walks positions 0, 1, 2, … and attends causally. An ONNX file says all of this
+explicitly (past/present tensors, an attention mask computed from inputs, position ids), and could say something else: these
+checks refuse a graph that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from edgebit.errors import CompileError
+
+LOGITS = "logits"
+TOKENS = "input_ids"
+POSITIONS = "position_ids"
+MASK = "attention_mask"
+_LENGTHS = ((0, 5), (3, 1), (7, 4))  # (past, new) token counts at which the mask is evaluated
+
+
+@dataclass(frozen=True)
+class DecoderInterface:
+    """The state the engine keeps: for each layer the graph inputs that hold its past keys and values, in layer order."""
+
+    caches: tuple[tuple[str, str], ...]
+
+
+def check_decoder(model: ir.Model) -> DecoderInterface:
+    """Raises CompileError unless ``model`` is a causal decoder with explicit caches (the names of onnxruntime-genai)."""
+    graph = model.graph
+    inputs = {str(value.name): value for value in graph.inputs}
+    for required in (TOKENS, POSITIONS, MASK):
+        if required not in inputs:
+            raise CompileError(
+                f"the graph has no input {required!r}: edgebit compiles decoders with the inputs of onnxruntime-genai"
+            )
+    outputs = {str(value.name): value for value in graph.outputs}
+    if LOGITS not in outputs:
+        raise CompileError(f"the graph has no output {LOGITS!r}; found {', '.join(outputs)}")
+    attentions = [node for node in graph if node.op_type == "Attention"]
+    if not attentions:
+        raise CompileError("the graph has no Attention node: edgebit compiles decoders")
+    caches = tuple(_check_cache(node, inputs, outputs) for node in attentions)
+    for mask in _distinct(node.inputs[3] for node in attentions):
+        _check_causal(graph, mask)
+    for node in graph:
+        if node.op_type == "RotaryEmbedding" and (len(node.inputs) < 4 or _name(node.inputs[3]) != POSITIONS):
+            raise CompileError(
+                f"node {node.name} (RotaryEmbedding): its positions are not the graph input {POSITIONS!r}"
+            )
+    return DecoderInterface(caches)
+
+
+def _check_cache(node: ir.Node, inputs: dict[str, ir.Value], outputs: dict[str, ir.Value]) -> tuple[str, str]:
+    """An Attention node must read past_key_values.N.key/value and write present.N.key/value with the same N."""
+    where = f"node {node.name} (Attention)"
+    if len(node.inputs) < 6 or len(node.outputs) < 3:
+        raise CompileError(
+            f"{where}: it has no past and present keys and values: export the decoder with its cache"
+        )
+    names = []
+    for kind, read, written in (
+        ("key", node.inputs[4], node.outputs[1]),
+        ("value", node.inputs[5], node.outputs[2]),
+    ):
+        past, present = _name(read), _name(written)
+        if past not in inputs or past.rsplit(".", 1)[-1] != kind or not past.startswith("past_key_values."):
+            raise CompileError(
+                f"{where}: its past {kind} is {past!r}, expected a graph input past_key_values.N.{kind}"
+            )
+        if present not in outputs or present != past.replace("past_key_values.", "present."):
+            raise CompileError(
+                f"{where}: its present {kind} is {present!r}, expected the graph output of {past!r}"
+            )
+        names.append(past)
+    return names[0], names[1]
+
+
+def _check_causal(graph: ir.Graph, mask: ir.Value | None) -> None:
+    """The mask must be what causality says, whatever nodes compute it: evaluate them with onnx's reference evaluator."""
+    if mask is None:
+        raise CompileError(
+            "an Attention node has no mask: edgebit expects the causal mask computed from attention_mask"
+        )
+    evaluator = ReferenceEvaluator(_subgraph(graph, mask))
+    for past, new in _LENGTHS:
+        positions = np.arange(past, past + new, dtype=np.int64)[None]
+        feeds = {MASK: np.ones((1, past + new), np.int64), POSITIONS: positions}
+        found = evaluator.run(None, {name: feeds[name] for name in evaluator.input_names})[0]
+        if not np.array_equal(
+            _visible(found, (new, past + new)), np.arange(past + new)[None] <= positions[0][:, None]
+        ):
+            raise CompileError(
+                f"the attention mask {mask.name} is not causal (evaluated with {past} past and {new} new tokens): "
+                "sliding windows, prefixes and bidirectional attention are not supported"
+            )
+
+
+def _visible(mask: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """A boolean mask or an additive bias, as [new, total] booleans."""
+    flat = np.broadcast_to(mask.reshape(mask.shape[-2:]), shape) if mask.ndim >= 2 else np.zeros(shape, bool)
+    return flat if flat.dtype == np.bool_ else flat > -1e4
+
+
+def _subgraph(graph: ir.Graph, output: ir.Value) -> onnx.ModelProto:
+    """The nodes that compute ``output`` from the mask and position inputs, as a model of its own."""
+    needed: dict[str, ir.Node] = {}
+    constants: dict[str, ir.TensorProtocol] = {}
+    inputs: dict[str, ir.Value] = {}
+    pending: list[ir.Value | None] = [output]
+    while pending:
+        value = pending.pop()
+        if value is None or value.name is None or value.name in inputs or value.name in constants:
+            continue
+        producer = value.producer()
+        if producer is not None:
+            key = str(producer.outputs[0].name)
+            if key not in needed:
+                needed[key] = producer
+                pending.extend(producer.inputs)
+        elif value.const_value is not None:
+            constants[value.name] = value.const_value
+        elif value.name in (MASK, POSITIONS):
+            inputs[value.name] = value
+        else:
+            raise CompileError(
+                f"the attention mask {output.name} depends on {value.name}; expected {MASK} and {POSITIONS} only"
+            )
+    nodes = [ir.serde.serialize_node(node) for node in graph if str(node.outputs[0].name) in needed]
+    proto = onnx.helper.make_graph(
+        nodes,
+        "mask",
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.INT64, None) for name in inputs],
+        [onnx.helper.make_tensor_value_info(str(output.name), onnx.TensorProto.UNDEFINED, None)],
+        initializer=[
+            onnx.numpy_helper.from_array(np.asarray(tensor.numpy()), name)
+            for name, tensor in constants.items()
+        ],
+    )
+    return onnx.helper.make_model(
+        proto, opset_imports=[onnx.helper.make_opsetid("", int(graph.opset_imports.get("", 23)))]
+    )
+
+
+def _name(value: ir.Value | None) -> str:
+    return "" if value is None else str(value.name)
+
+
+def _distinct(values: Iterator[ir.Value | None]) -> Iterator[ir.Value | None]:
+    seen: set[str] = set()
+    for value in values:
+        if _name(value) not in seen:
+            seen.add(_name(value))
+            yield value

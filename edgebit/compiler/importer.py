@@ -1,0 +1,232 @@
+"""ONNX → Relax, by (domain, operator), without touching the weights.
+
+Operators of the domain ``ai.edgebit`` and those of opset 23 that TVM's converters lack become operators of `operators.py`; all
+others go through TVM's own converter of that operator. Floating-point and packed initializers become trailing parameters of
+``main``: their bytes stay where they are until `weights.py` streams them. The batch dimension is specialised to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import tvm
+from tvm import relax, tirx
+from tvm.relax.frontend.onnx import onnx_frontend
+
+from edgebit.compiler.operators import call
+from edgebit.errors import CompileError
+
+EDGEBIT_DOMAIN = "ai.edgebit"
+_BATCH_DIMENSION = "batch_size"
+
+Inputs = list[Any]
+Attributes = dict[str, Any]
+Converter = Callable[[relax.BlockBuilder, Inputs, Attributes], Any]
+
+
+@dataclass(frozen=True)
+class ImportedGraph:
+    """``module["main"]`` takes the graph inputs, then the weights; ``parameters``: initializer name by Relax variable name."""
+
+    module: tvm.IRModule
+    parameters: dict[str, str]
+
+
+def _quantize_activation(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("quantize_activation", [inputs[0]])
+
+
+def _ternary_matmul(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("ternary_matmul", inputs[:2])
+
+
+def _dequantize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("dequantize", inputs[:3])
+
+
+def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, _: Attributes) -> Any:
+    x, weight, weight_scale = inputs[:3]
+    quantized = builder.emit(call("quantize_activation", [x]))
+    codes, scale = builder.emit(quantized[0]), builder.emit(quantized[1])
+    accumulator = builder.emit(call("ternary_matmul", [codes, weight]))
+    return call("dequantize", [accumulator, scale, weight_scale])
+
+
+def _rms_normalization(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    if attributes.get("axis", -1) not in (-1, len(inputs[0].ty.shape.values) - 1):
+        raise CompileError(
+            f"RMSNormalization over axis {attributes['axis']}: only the last axis is supported"
+        )
+    return call("rms_norm", inputs[:2], eps=float(attributes.get("epsilon", 1e-5)))
+
+
+def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    if len(inputs) < 4 or inputs[3] is None:
+        raise CompileError("RotaryEmbedding without position_ids is not supported")
+    if attributes.get("interleaved", 0):
+        raise CompileError("RotaryEmbedding with interleaved=1 is not supported: export with halves (NeoX)")
+    if attributes.get("rotary_embedding_dim", 0):
+        raise CompileError("RotaryEmbedding with a partial rotary_embedding_dim is not supported")
+    return call("rotary_embedding", inputs[:4], num_heads=int(attributes["num_heads"]))
+
+
+def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    if len(inputs) < 6 or any(value is None for value in inputs[:6]):
+        raise CompileError("Attention needs query, key, value, attn_mask, past_key and past_value")
+    for unsupported in ("softcap", "is_causal", "qk_matmul_output_mode"):
+        if attributes.get(unsupported, 0):
+            raise CompileError(f"Attention with {unsupported}={attributes[unsupported]} is not supported")
+    query_heads = int(attributes["q_num_heads"])
+    head_dim = int(inputs[0].ty.shape.values[-1]) // query_heads
+    return call(
+        "attention",
+        inputs[:6],
+        num_heads=query_heads,
+        num_kv_heads=int(attributes["kv_num_heads"]),
+        scale=float(attributes.get("scale", head_dim**-0.5)),
+    )
+
+
+CONVERTERS: dict[tuple[str, str], Converter] = {
+    (EDGEBIT_DOMAIN, "QuantizeActivation"): _quantize_activation,
+    (EDGEBIT_DOMAIN, "TernaryMatMulInteger"): _ternary_matmul,
+    (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
+    (EDGEBIT_DOMAIN, "BitLinear"): _bit_linear,
+    ("", "RMSNormalization"): _rms_normalization,
+    ("", "RotaryEmbedding"): _rotary_embedding,
+    ("", "Attention"): _attention,
+}
+
+
+def import_onnx(model: ir.Model, outputs: Sequence[str]) -> ImportedGraph:
+    """Build the Relax module of ``model`` (opset 23) that returns a tuple of the named graph outputs.
+
+    Raises CompileError naming the node that cannot be imported.
+    """
+    return _Importer(model).run(outputs)
+
+
+class _Importer:
+    def __init__(self, model: ir.Model) -> None:
+        self.graph = model.graph
+        self.opset = int(model.graph.opset_imports.get("", 23))
+        self.builder = relax.BlockBuilder()
+        self.values: dict[str, Any] = {}
+        self.dimensions: dict[str, Any] = {_BATCH_DIMENSION: 1}
+        self.stock = onnx_frontend._get_convert_map()
+
+    def run(self, output_names: Sequence[str]) -> ImportedGraph:
+        inputs = {_identifier(value.name): value for value in self.graph.inputs}
+        variables = [self._input(name, value) for name, value in inputs.items()]
+        parameters: dict[str, str] = {}
+        for name, value in self.graph.initializers.items():
+            tensor = value.const_value
+            if tensor is None:
+                raise CompileError(f"initializer {name}: it has no value")
+            if _is_parameter(tensor):
+                variable = relax.Var(
+                    _identifier(name), relax.TensorType([int(d) for d in tensor.shape], _dtype(tensor))
+                )
+                parameters[variable.name_hint] = name
+                variables.append(variable)
+                self.values[name] = variable
+            else:
+                self.values[name] = relax.const(tensor.numpy())
+        with self.builder.function("main", variables):
+            with self.builder.dataflow():
+                for node in self.graph:
+                    self._node(node)
+                result = self.builder.emit_output(relax.Tuple([self.values[name] for name in output_names]))
+            self.builder.emit_func_output(result)
+        return ImportedGraph(self.builder.get(), parameters)
+
+    def _input(self, name: str, value: ir.Value) -> relax.Var:
+        if value.shape is None or value.dtype is None:
+            raise CompileError(f"graph input {value.name}: its shape or dtype is unknown")
+        shape = [self._dimension(dimension) for dimension in value.shape]
+        variable = relax.Var(name, relax.TensorType(shape, value.dtype.numpy().name))
+        self.values[str(value.name)] = variable
+        return variable
+
+    def _dimension(self, dimension: int | ir.SymbolicDim) -> Any:
+        """A static size, or the sum of named dimensions ("past_sequence_length + sequence_length")."""
+        if isinstance(dimension, int):
+            return dimension
+        terms = [term.strip() for term in str(dimension.value).split("+")]
+        total: Any = 0
+        for term in terms:
+            if term not in self.dimensions:
+                self.dimensions[term] = tirx.Var(_identifier(term), "int64")
+            total = total + self.dimensions[term]
+        return total
+
+    def _node(self, node: ir.Node) -> None:
+        where = f"node {node.name or '(unnamed)'} ({node.domain or 'ai.onnx'}::{node.op_type})"
+        inputs = onnx_frontend.onnx_input()
+        for value in node.inputs:
+            inputs.append(None if value is None else self.values[str(value.name)])
+        attributes = {name: _attribute(attribute) for name, attribute in node.attributes.items()}
+        try:
+            result = self.builder.normalize(self._convert(node, inputs, attributes, where))
+        except CompileError as error:
+            raise CompileError(str(error) if where in str(error) else f"{where}: {error}") from error
+        except Exception as error:  # TVM's converters raise whatever their assertions are
+            raise CompileError(
+                f"{where}: TVM cannot import it: {str(error).strip().splitlines()[-1]}"
+            ) from error
+        self._bind(node, result)
+
+    def _convert(self, node: ir.Node, inputs: Inputs, attributes: Attributes, where: str) -> Any:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        converter = CONVERTERS.get((domain, node.op_type))
+        if converter is not None:
+            return converter(self.builder, inputs, attributes)
+        if domain or node.op_type not in self.stock:
+            known = ", ".join(
+                sorted(name for known_domain, name in CONVERTERS if known_domain == EDGEBIT_DOMAIN)
+            )
+            raise CompileError(
+                f"{where}: unknown operator; known are the standard operators TVM imports and {EDGEBIT_DOMAIN}: {known}"
+            )
+        attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
+        return self.stock[node.op_type].get_converter(self.opset)(
+            self.builder, inputs, attributes, [self.values, {}]
+        )
+
+    def _bind(self, node: ir.Node, result: Any) -> None:
+        """Bind the node's outputs to variables that carry its name, so that later passes can name the node in errors."""
+        if isinstance(result.ty, relax.TupleType):
+            whole = self.builder.emit(result, name_hint=_identifier(node.name or node.op_type))
+            for index, output in enumerate(node.outputs):
+                self.values[str(output.name)] = self.builder.emit(whole[index])
+        elif isinstance(result, relax.Constant):
+            self.values[str(node.outputs[0].name)] = result
+        else:
+            self.values[str(node.outputs[0].name)] = self.builder.emit(
+                result, name_hint=_identifier(node.name or node.op_type)
+            )
+
+
+def _is_parameter(tensor: ir.TensorProtocol) -> bool:
+    """Weights are parameters; integers and scalars steer the graph and are constants."""
+    return (
+        tensor.dtype not in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL) and len(tensor.shape) > 0
+    )
+
+
+def _dtype(tensor: ir.TensorProtocol) -> str:
+    return str(np.dtype(tensor.dtype.numpy()).name)
+
+
+def _attribute(attribute: ir.Attr) -> Any:
+    value = attribute.value
+    return value.encode() if isinstance(value, str) else value
+
+
+def _identifier(name: str | None) -> str:
+    """An ONNX name as a Relax identifier: dots and slashes become underscores."""
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in str(name))

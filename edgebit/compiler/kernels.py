@@ -1,0 +1,27 @@
+"""Kernel instances of a plan → one relocatable object for each tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, show
+from edgebit.compiler.emit import symbol
+from edgebit.compiler.plan import CHUNK, KernelInstance
+from edgebit.errors import CompileError
+from edgebit.schedules import catalogue, lowering
+from edgebit.schedules.tier import Tier
+
+
+def build_object(kernels: Iterable[KernelInstance], tier: Tier, triple: str) -> bytes:
+    """Schedule and lower every kernel for ``tier``. Raises CompileError, TargetError."""
+    functions = {}
+    for instance in kernels:
+        kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
+        if CHUNK % kernel.token_tile:
+            raise CompileError(
+                f"kernel {instance.name} of tier {tier.name}: its tile of {kernel.token_tile} tokens does not divide {CHUNK}"
+            )
+        functions[symbol(tier.name, instance)] = kernel.prim_func
+        show(LEVEL_SCHEDULE, f"{instance.symbol} for {tier.name}", kernel.prim_func.script)
+    show(LEVEL_CODE, f"assembly of {tier.name}", lambda: lowering.assembly(functions, tier, triple))
+    return lowering.compile_object(functions, tier, triple)

@@ -1,0 +1,103 @@
+"""From initializers of the graph to sections of weights.bin, each validated and added once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from tvm import relax
+
+from edgebit.compiler import weights as layout
+from edgebit.compiler.importer import ImportedGraph
+from edgebit.compiler.plan import Argument, Space
+from edgebit.compiler.weights import Packed, Weights, pad
+from edgebit.errors import CompileError
+
+_F32 = 4
+_BF16 = 2
+
+
+class Sections:
+    """The weights of one model; methods take a parameter of the Relax function and return where its section is."""
+
+    def __init__(self, graph: ImportedGraph, initializers: Mapping[str, ir.Value]) -> None:
+        self.weights = Weights()
+        self._parameters = graph.parameters
+        self._initializers = initializers
+
+    def name(self, variable: Any) -> str:
+        if not isinstance(variable, relax.Var) or variable.name_hint not in self._parameters:
+            raise CompileError(f"{variable}: expected a weight of the model, found a computed value")
+        return self._parameters[variable.name_hint]
+
+    def tensor(self, variable: Any) -> layout.Array:
+        """The initializer behind a parameter; a view of the mapped file where it is one."""
+        value = self._initializers[self.name(variable)].const_value
+        assert value is not None  # the importer refused initializers without a value
+        return np.asarray(value.numpy())
+
+    def packed(self, variable: Any, columns: int) -> Packed:
+        """A ternary matrix of ``columns`` (K); raises CompileError when its bytes are not those of K packed trits a row."""
+        name = self.name(variable)
+        data = self.tensor(variable)
+        if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != -(-columns // 4):
+            raise CompileError(
+                f"tensor {name}: {data.dtype} {list(data.shape)}, expected uint8 [rows, {-(-columns // 4)}] for {columns} columns"
+            )
+        return Packed(name, data, columns)
+
+    def table(self, variable: Any) -> Argument:
+        """A [V, H] table as padded bfloat16 rows; one unit is a row."""
+        name = self.name(variable)
+        table = self.tensor(variable)
+        width = pad(int(table.shape[1]))
+        return Argument(
+            Space.WEIGHTS, self.weights.add(name, *layout.bfloat16_table(name, table, width)), width * _BF16
+        )
+
+    def vector(self, variable: Any, width: int) -> Argument:
+        """A float32 vector padded to ``width``."""
+        name = self.name(variable)
+        return self._floats(name, self.tensor(variable), width)
+
+    def block_scales(self, name: str, scales: Sequence[Any], blocks: Sequence[int], total: int) -> Argument:
+        """One float32 multiplier for each block of 16 rows: scale i repeated ``blocks[i]`` times, padded to ``total``."""
+        values = [
+            np.full(count, self._multiplier(scale), np.float32)
+            for scale, count in zip(scales, blocks, strict=True)
+        ]
+        return self._floats(f"{name}.block_scale", np.concatenate(values), total, _F32)
+
+    def paired_scales(self, name: str, gate: Any, up: Any, pairs: int) -> Argument:
+        """Multipliers of gate and up in turn; one unit is a pair."""
+        values = np.tile(np.float32([self._multiplier(gate), self._multiplier(up)]), pairs)
+        return self._floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
+
+    def rotary_table(self, variable: Any, context: int, head_dim: int) -> Argument:
+        """The first ``context`` rows of a [positions, head_dim/2] table."""
+        name = self.name(variable)
+        table = self.tensor(variable)
+        if table.ndim != 2 or table.shape[1] != head_dim // 2:
+            raise CompileError(f"tensor {name}: {list(table.shape)}, expected [positions, {head_dim // 2}]")
+        if table.shape[0] < context:
+            raise CompileError(
+                f"tensor {name}: {table.shape[0]} positions, but a context of {context} was asked for"
+            )
+        return self._floats(name, table[:context], context * head_dim // 2)
+
+    def _floats(self, name: str, values: layout.Array, size: int, unit_stride: int = 0) -> Argument:
+        return Argument(
+            Space.WEIGHTS, self.weights.add(name, *layout.float_vector(name, values, size)), unit_stride
+        )
+
+    def _multiplier(self, variable: Any) -> np.float32:
+        name = self.name(variable)
+        value = self.tensor(variable).reshape(-1)
+        if value.size != 1:
+            raise CompileError(f"tensor {name}: {value.size} scales, expected one for the whole matrix")
+        scale = np.float32(value[0])
+        if not np.isfinite(scale) or scale <= 0:
+            raise CompileError(f"tensor {name}: scale {scale}, expected a positive finite number")
+        return scale
