@@ -1,17 +1,15 @@
-"""Token embedding: rows of a bfloat16 table, widened."""
+"""Token embedding: rows of a bfloat16 table, widened. One schedule serves every tier."""
 
 from __future__ import annotations
 
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from .float_ops import bf16_to_f32, vector
-
-LANES = 16
-ALL = vector(0, LANES)
+from .float_ops import ALL, LANES, bf16_to_f32
+from .tier import Tier
 
 
-def embedding() -> PrimFunc:
+def embedding(tier: Tier) -> PrimFunc:
     """out[i] = table[tokens[i]], exactly.
 
     Buffers: tokens int32 [count], table bfloat16 as uint16 [V][P], out float32 [count][P].

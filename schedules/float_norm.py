@@ -1,8 +1,9 @@
 """RMSNorm and the int8 quantiser of activations.
 
 A row is [blocks][4][16] float32: block, partial sum, lane. A sum over a row keeps 64 interleaved partial
-sums, adds them as ((a0 + a1) + (a2 + a3)) and ends in a halving tree over the 16 lanes. Padding columns hold 0
-in the row and in the weight: they add nothing to a sum or a maximum, and quantise to 0.
+sums, adds them as ((a0 + a1) + (a2 + a3)) and ends in a halving tree over the 16 lanes. Padding columns hold
+0 in the row and in the weight: they add nothing to a sum or a maximum, and quantise to 0.
+One schedule serves every tier.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .float_ops import (
+    ALL,
+    LANES,
+    PARTIALS,
     Expr,
     absolute_bits,
     constant,
@@ -18,13 +22,10 @@ from .float_ops import (
     quantize,
     round_significant,
     splat,
+    sum_partials,
     tree_sum,
-    vector,
 )
-
-PARTIALS = 4
-LANES = 16
-ALL = vector(0, LANES)
+from .tier import Tier
 
 NORM_BITS = 16
 """Significant bits of the final norm's output: with bfloat16's 8, the products of the lm_head are exact."""
@@ -33,7 +34,7 @@ _MINIMUM_ABSMAX = 0x3727C5AC
 """Bits of float32(1e-5), the quantiser's lower bound of the absolute maximum."""
 
 
-def rmsnorm(eps: float) -> PrimFunc:
+def rmsnorm(tier: Tier, eps: float) -> PrimFunc:
     """out = round16((x · r) · weight), r = 1 / sqrt(mean(x²) + eps): the final norm, before the lm_head.
 
     Buffers: x [count][P], weight [P], out [count][P]. Scalars: count, P / 64, K (the row's length unpadded).
@@ -65,7 +66,7 @@ def rmsnorm(eps: float) -> PrimFunc:
     return kernel
 
 
-def rmsnorm_quantize(eps: float) -> PrimFunc:
+def rmsnorm_quantize(tier: Tier, eps: float) -> PrimFunc:
     """RMSNorm of each row, then int8 codes, their sum and the scale: what a ternary matmul reads.
 
     Buffers: x [count][P], weight [P], q int8 [count][P], sum int32 [count], scale [count], scratch [P] (the
@@ -105,7 +106,7 @@ def rmsnorm_quantize(eps: float) -> PrimFunc:
     return kernel
 
 
-def quantize_rows() -> PrimFunc:
+def quantize_rows(tier: Tier) -> PrimFunc:
     """int8 codes of each row, their sum and the scale: the kernel `quantize`, for inputs without a norm.
 
     Buffers: x [count][P], q int8 [count][P], sum int32 [count], scale [count]. Scalars: count, P / 64.
@@ -142,7 +143,7 @@ def _inverse_rms(
     for block in range(blocks):
         for j in T.unroll(PARTIALS):
             partial[j, ALL] = partial[j, ALL] + mul(x[row, block, j, ALL], x[row, block, j, ALL])
-    total: T.let = (partial[0, ALL] + partial[1, ALL]) + (partial[2, ALL] + partial[3, ALL])
+    total: T.let = sum_partials(partial, (ALL,))
     mean: T.let = tree_sum(total) / T.cast(width, "float32")
     inverse[0] = T.float32(1.0) / T.sqrt(mean + T.float32(eps))
 
@@ -172,7 +173,7 @@ def _quantize_row(
             code: T.let = quantize(x[x_row, block, j, ALL], splat(scale, LANES))
             q[row, block, j, ALL] = code
             integers[j, ALL] = integers[j, ALL] + T.cast(code, "int32x16")
-    integers[0, ALL] = (integers[0, ALL] + integers[1, ALL]) + (integers[2, ALL] + integers[3, ALL])
+    integers[0, ALL] = sum_partials(integers, (ALL,))
     for lane in T.unroll(1, LANES):
         integers[0, 0] = integers[0, 0] + integers[0, lane]
     sums[row] = integers[0, 0]

@@ -23,6 +23,12 @@ from tvm.script import tirx as T
 Expr: TypeAlias = Any
 """A TIR expression; TVM has no type information of its own."""
 
+LANES = 16
+"""Lanes of every vector whose lanes are summed, whatever the CPU's own width."""
+
+PARTIALS = 4
+"""Partial sums, each of LANES lanes, that a long sum is dealt to in turn."""
+
 MAGIC = 12582912.0
 """1.5 · 2²³: adding it to |x| < 2²² leaves round-to-nearest-even(x) in the low bits of the sum."""
 
@@ -80,6 +86,16 @@ def mul(a: Expr, b: Expr) -> Expr:
 def vector(index: Expr, lanes: int) -> Expr:
     """Index of `lanes` consecutive elements from `index` on."""
     return T.ramp(index, 1, lanes)
+
+
+ALL = vector(0, LANES)
+"""Index of all lanes of a row of LANES elements."""
+
+
+def sum_partials(partial: Expr, index: tuple[Expr, ...]) -> Expr:
+    """((a0 + a1) + (a2 + a3)) of the partial sums a_j = partial[j, *index]."""
+    a = [partial[(j, *index)] for j in range(PARTIALS)]
+    return (a[0] + a[1]) + (a[2] + a[3])
 
 
 def tree_sum(x: Expr) -> Expr:
