@@ -1,0 +1,136 @@
+"""Training stream and held-out splits.
+
+train      no held-out template, no held-out combination
+slots      known templates only, at least one held-out combination of slot values
+templates  at least one held-out template, known combinations only
+both       at least one of each
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from . import conversation, devices, services
+from .request import Request, with_politeness, with_typing_habits
+from .sampler import Sampler
+
+HELD_OUT_SPLITS = ("slots", "templates", "both")
+TRAINING_SEED = 1
+_HELD_OUT_SEEDS = {"slots": 1001, "templates": 1002, "both": 1003}
+# split -> (held-out template drawn, held-out combination drawn)
+_WANTED = {"train": (False, False), "slots": (False, True), "templates": (True, False), "both": (True, True)}
+
+_PAIR_PERCENT = 4
+_JOINERS = ("{a} and {b}", "{a} and {b}", "{a} and then {b}", "{a}, then {b}", "{a} and also {b}", "{a}, {b}")
+_CONTRACTIONS = (
+    (re.compile(r"\bit is\b"), "it's"),
+    (re.compile(r"\bi am\b"), "i'm"),
+    (re.compile(r"\bwe are\b"), "we're"),
+    (re.compile(r"\bdo not\b"), "don't"),
+    (re.compile(r"\bwhat is\b"), "what's"),
+    (re.compile(r"\bi would\b"), "i'd"),
+    (re.compile(r"\blet us\b"), "let's"),
+)
+
+Rule = Callable[[Sampler], Request]
+_MIX: tuple[tuple[tuple[str, Rule], int], ...] = (
+    (("switch", devices.switch), 17),
+    (("brightness", devices.brightness), 11),
+    (("color", devices.color), 5),
+    (("cover", devices.cover), 8),
+    (("door", devices.door), 5),
+    (("unknown device", devices.unknown_device), 2),
+    (("temperature", services.temperature), 7),
+    (("warmer", services.warmer_or_cooler), 3),
+    (("play", services.play), 5),
+    (("music", services.music_control), 3),
+    (("volume", services.volume), 3),
+    (("timer", services.timer), 5),
+    (("alarm", services.alarm), 5),
+    (("cancel", services.cancel), 1),
+    (("shopping", services.shopping), 7),
+    (("reminder", services.reminder), 8),
+    (("scene", services.scene), 2),
+    (("cleaning", services.cleaning), 2),
+    (("status", services.status), 5),
+    (("temperature?", services.temperature_question), 2),
+    (("small talk", conversation.small_talk), 4),
+    (("refusal", conversation.out_of_scope), 9),
+)
+_PAIRED: tuple[Rule, ...] = (
+    devices.switch, devices.switch, devices.brightness, devices.color, devices.cover, devices.door,
+    services.temperature, services.play, services.timer,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Example:
+    """One request and its only right answer; ``category`` names the grammar rule."""
+
+    prompt: str
+    answer: str
+    category: str
+
+    @property
+    def is_action(self) -> bool:
+        """Whether the answer is JSON rather than words."""
+        return self.answer[0] in "{["
+
+
+def examples(split: str, seed: int) -> Iterator[Example]:
+    """Endless deterministic stream of one split; prompts may repeat.
+
+    Raises KeyError for an unknown split.
+    """
+    sampler = Sampler(seed)
+    wanted = _WANTED[split]
+    while True:
+        sampler.begin_example()
+        example = _draw(sampler)
+        if (sampler.drew_held_out_template, sampler.drew_held_out_combination) == wanted:
+            yield example
+
+
+def held_out_examples(split: str, count: int) -> list[Example]:
+    """The first ``count`` examples of a held-out split with distinct prompts."""
+    distinct: dict[str, Example] = {}
+    for example in examples(split, _HELD_OUT_SEEDS[split]):
+        distinct.setdefault(example.prompt, example)
+        if len(distinct) == count:
+            break
+    return list(distinct.values())
+
+
+def _draw(sampler: Sampler) -> Example:
+    if sampler.integer(1, 100) <= _PAIR_PERCENT:
+        category, request = "pair", _pair(sampler)
+    else:
+        category, rule = sampler.weighted(_MIX)
+        request = rule(sampler)
+    text = _with_contractions(sampler, with_politeness(sampler, request))
+    return Example(with_typing_habits(sampler, text), request.answer, category)
+
+
+def _pair(sampler: Sampler) -> Request:
+    """Two commands in one sentence; the answer is a JSON list in the order spoken."""
+    first, second = (_imperative(sampler) for _ in range(2))
+    text = sampler.choice(_JOINERS).format(a=first.text, b=second.text)
+    return Request(text, f"[{first.answer},{second.answer}]")
+
+
+def _imperative(sampler: Sampler) -> Request:
+    while True:
+        templates, combinations = len(sampler.templates), len(sampler.combinations)
+        request = sampler.choice(_PAIRED)(sampler)
+        if request.imperative:
+            return request
+        del sampler.templates[templates:], sampler.combinations[combinations:]
+
+
+def _with_contractions(sampler: Sampler, text: str) -> str:
+    for pattern, short in _CONTRACTIONS:
+        if pattern.search(text) and sampler.chance(0.5):
+            text = pattern.sub(short, text)
+    return text

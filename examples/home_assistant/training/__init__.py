@@ -1,0 +1,1 @@
+"""Quantisation-aware training of a small BitNetForCausalLM on the smart-home corpus."""
