@@ -53,7 +53,15 @@ class Kernel:
 
 
 # kernel -> tier (or ANY) -> schedule
-SCHEDULES: dict[str, dict[str, Schedule]] = {}
+SCHEDULES: dict[str, dict[str, Schedule]] = {
+    "embedding": {ANY: Schedule("float_embedding", "embedding")},
+    "rmsnorm_quantize": {ANY: Schedule("float_norm", "rmsnorm_quantize")},
+    "quantize": {ANY: Schedule("float_norm", "quantize_rows")},
+    "rope_append": {ANY: Schedule("float_rope", "rope_append")},
+    "attention": {ANY: Schedule("float_attention", "attention")},
+    "rmsnorm": {ANY: Schedule("float_norm", "rmsnorm")},
+    "lm_head": {ANY: Schedule("float_head", "lm_head")},
+}
 
 
 def select(name: str, tier: Tier) -> Schedule:
