@@ -1,7 +1,8 @@
 """The one exception tree of edgebit.
 
-A message is ONE line: the file, tensor or node, what was found, what was expected, and the way out. It is raised where
-the fact is known; the command line prints it and exits 1, never a traceback (``EDGEBIT_DEBUG=1`` shows that).
+A message is ONE line: the file, tensor or node, what was found, what was expected, and the way out. It is
+raised where the fact is known; the command line prints it and exits 1, never a traceback
+(``EDGEBIT_DEBUG=1`` shows that).
 """
 
 from __future__ import annotations

@@ -1,0 +1,11 @@
+"""ONNX: the ai.edgebit operators, the graph builder, model files."""
+
+from __future__ import annotations
+
+from edgebit.graph.builder import build
+from edgebit.graph.checker import check
+from edgebit.graph.export import export
+from edgebit.graph.model import GraphMetadata, OnnxModel
+from edgebit.graph.storage import load, save
+
+__all__ = ["GraphMetadata", "OnnxModel", "build", "check", "export", "load", "save"]

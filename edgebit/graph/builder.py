@@ -1,0 +1,264 @@
+"""A checkpoint as an ONNX graph: opset 23, IR 10, domain ai.edgebit 1; no weight is read while it is built.
+
+Inputs: input_ids, position_ids i64 [batch_size, sequence_length], attention_mask i64 [batch_size, past + sequence],
+past_key_values.N.key/value f32 [batch_size, kv_heads, past_sequence_length, head_dim]. Outputs: logits f32
+[batch_size, sequence_length, vocab_size], present.N.key/value. Names and dimensions as in onnxruntime-genai.
+
+Once, before the layers (nodes in this order; a node's output is called like the node):
+
+    model.embed_tokens           Gather(model.embed_tokens.weight bf16 [V, H], input_ids), axis 0
+    model.embed_tokens.f32       Cast to float32                                          → x
+    mask.*                       CumSum, Sub, Unsqueeze ×2, LessOrEqual, Cast, Unsqueeze, And, Unsqueeze → mask
+
+Per layer L = model.layers.N (E = domain ai.edgebit; weights u8 [rows, columns/4], scales f32 [1]):
+
+     1 RMSNormalization          L.input_layernorm                  x, weight; axis −1, epsilon
+     2 E QuantizeActivation      L.self_attn.quantize               → L.self_attn.quantize.codes, .scale
+     3 E TernaryMatMulInteger    L.self_attn.q_proj.matmul          codes, weight
+     4 E DequantizeAccumulator   L.self_attn.q_proj                 matmul, scale, weight_scale
+     5–6, 7–8                    the same for k_proj and v_proj
+     9 RotaryEmbedding           L.self_attn.q_rotary               q, cos_cache, sin_cache, position_ids; num_heads
+    10 RotaryEmbedding           L.self_attn.k_rotary               k, …
+    11 Attention                 L.self_attn.attention              q, k, v, mask, past key, past value; q_num_heads,
+                                                                    kv_num_heads, scale → attention, present.N.key, present.N.value
+    12 RMSNormalization          L.self_attn.attn_sub_norm          bitnet only
+    13 E BitLinear               L.self_attn.o_proj                 x, weight, weight_scale
+    14 Add                       L.self_attn.residual               x, o_proj                        → x
+    15 RMSNormalization          L.post_attention_layernorm
+    16 E QuantizeActivation      L.mlp.quantize
+    17–18 E TernaryMatMulInteger, DequantizeAccumulator             L.mlp.gate_proj.matmul, L.mlp.gate_proj
+    19–20 E TernaryMatMulInteger, DequantizeAccumulator             L.mlp.up_proj.matmul, L.mlp.up_proj
+    21 relu2: Relu (L.mlp.relu), Mul (L.mlp.activation = relu · relu)
+       silu:  Sigmoid (L.mlp.sigmoid), Mul (L.mlp.activation = gate_proj · sigmoid)
+    22 Mul                       L.mlp.gated                        activation, up_proj
+    23 RMSNormalization          L.mlp.ffn_sub_norm                 bitnet only
+    24 E BitLinear               L.mlp.down_proj                    x, weight, weight_scale
+    25 Add                       L.mlp.residual                     x, down_proj                     → x
+
+Once, after the layers:
+
+    model.norm                   RMSNormalization
+    lm_head.f32                  Cast(model.embed_tokens.weight if tied, else lm_head.weight) to float32
+    lm_head.transpose            Transpose, perm [1, 0]
+    lm_head                      MatMul(model.norm, lm_head.transpose) → logits
+
+Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding take the heads as
+attributes, so no Reshape or Transpose stands between the projections and them.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from edgebit.graph.assembler import BATCH, FLOAT, INT64, PAST, SEQUENCE, TOTAL, Assembler, Dims, Output
+from edgebit.graph.model import GraphMetadata, OnnxModel
+from edgebit.graph.operators import DOMAIN
+from edgebit.graph.rotary import rotary_tables
+from edgebit.graph.tensors import StreamedTensor, row_blocks, small_tensor
+from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
+
+
+def build(checkpoint: Checkpoint) -> OnnxModel:
+    """The graph of ``checkpoint``. Weights are read when the result is saved or compiled, and may raise then."""
+    config, tokenizer = checkpoint.config, checkpoint.tokenizer
+    metadata = GraphMetadata(
+        name=checkpoint.name,
+        family=config.family.name,
+        context_length=config.max_position_embeddings,
+        bos_token_id=tokenizer.bos_token_id,
+        stop_token_ids=tokenizer.stop_token_ids,
+        chat_template=tokenizer.chat_template,
+    )
+    return OnnxModel(_Decoder(checkpoint).build(metadata), metadata, tokenizer.files)
+
+
+class _Decoder:
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.config = checkpoint.config
+        self.graph = Assembler()
+        self.input_ids = self.graph.input("input_ids", INT64, [BATCH, SEQUENCE])
+        self.attention_mask = self.graph.input("attention_mask", INT64, [BATCH, TOTAL])
+        self.position_ids = self.graph.input("position_ids", INT64, [BATCH, SEQUENCE])
+        self.presents: list[ir.Value] = []
+
+    def build(self, metadata: GraphMetadata) -> ir.Model:
+        x = self.embed(self.input_ids)
+        self.mask = self.causal_mask()
+        for layer in range(self.config.num_hidden_layers):
+            name = f"model.layers.{layer}"
+            x = self.add(x, self.attention(x, name, layer), f"{name}.self_attn.residual")
+            x = self.add(x, self.mlp(x, name), f"{name}.mlp.residual")
+        self.graph.output(self.logits(self.norm(x, "model.norm")))
+        for present in self.presents:
+            self.graph.output(present)
+        return self.graph.model(metadata.to_properties())
+
+    def attention(self, x: ir.Value, name: str, layer: int) -> ir.Value:
+        config, attn = self.config, f"{name}.self_attn"
+        h = self.quantize(self.norm(x, f"{name}.input_layernorm"), f"{attn}.quantize")
+        q = self.rotary(self.project(h, f"{attn}.q_proj"), f"{attn}.q_rotary", config.num_attention_heads)
+        k = self.rotary(self.project(h, f"{attn}.k_proj"), f"{attn}.k_rotary", config.num_key_value_heads)
+        v = self.project(h, f"{attn}.v_proj")
+        y = self.cached_attention(q, k, v, f"{attn}.attention", layer)
+        if config.family.attention_sub_norm:
+            y = self.norm(y, f"{name}.{config.family.attention_sub_norm}")
+        return self.bit_linear(y, f"{attn}.o_proj")
+
+    def mlp(self, x: ir.Value, name: str) -> ir.Value:
+        mlp = f"{name}.mlp"
+        h = self.quantize(self.norm(x, f"{name}.post_attention_layernorm"), f"{mlp}.quantize")
+        gate = self.project(h, f"{mlp}.gate_proj")
+        up = self.project(h, f"{mlp}.up_proj")
+        y = self.multiply(self.activation(gate, mlp), up, f"{mlp}.gated")
+        if self.config.family.mlp_sub_norm:
+            y = self.norm(y, f"{name}.{self.config.family.mlp_sub_norm}")
+        return self.bit_linear(y, f"{mlp}.down_proj")
+
+    def activation(self, gate: ir.Value, name: str) -> ir.Value:
+        if self.config.hidden_act == "relu2":
+            relu = self.elementwise("Relu", [gate], f"{name}.relu")
+            return self.multiply(relu, relu, f"{name}.activation")
+        sigmoid = self.elementwise("Sigmoid", [gate], f"{name}.sigmoid")
+        return self.multiply(gate, sigmoid, f"{name}.activation")
+
+    def embed(self, ids: ir.Value) -> ir.Value:
+        table = self.matrix(EMBEDDING)
+        shape: Dims = [BATCH, SEQUENCE, self.config.hidden_size]
+        rows = self.graph.node(
+            "Gather", [table, ids], "model.embed_tokens", ir.DataType.BFLOAT16, shape, axis=0
+        )
+        return self.graph.node("Cast", [rows], "model.embed_tokens.f32", FLOAT, shape, to=FLOAT)
+
+    def causal_mask(self) -> ir.Value:
+        """[batch, 1, sequence, total]: key positions up to the query's own, padding excluded.
+
+        A key's position is counted from the mask, not made by Range, whose length TVM cannot prove equal to the cache's.
+        """
+        node, boolean = self.graph.node, ir.DataType.BOOL
+        one, axis1, axis2 = (self.graph.integers(*c) for c in (("one", 1), ("axis1", [1]), ("axis2", [2])))
+        count = node("CumSum", [self.attention_mask, one], "mask.count", INT64, [BATCH, TOTAL])
+        position = node("Sub", [count, one], "mask.key_position", INT64, [BATCH, TOTAL])
+        key = node("Unsqueeze", [position, axis1], "mask.key", INT64, [BATCH, 1, TOTAL])
+        query = node("Unsqueeze", [self.position_ids, axis2], "mask.query", INT64, [BATCH, SEQUENCE, 1])
+        causal = node("LessOrEqual", [key, query], "mask.causal", boolean, [BATCH, SEQUENCE, TOTAL])
+        present = node("Cast", [self.attention_mask], "mask.present", boolean, [BATCH, TOTAL], to=boolean)
+        keep = node("Unsqueeze", [present, axis1], "mask.keep", boolean, [BATCH, 1, TOTAL])
+        visible = node("And", [causal, keep], "mask.visible", boolean, [BATCH, SEQUENCE, TOTAL])
+        return node("Unsqueeze", [visible, axis1], "mask", boolean, [BATCH, 1, SEQUENCE, TOTAL])
+
+    def norm(self, x: ir.Value, name: str) -> ir.Value:
+        weight = self.parameter(f"{name}.weight", x)
+        return self.elementwise(
+            "RMSNormalization", [x, weight], name, axis=-1, epsilon=self.config.rms_norm_eps
+        )
+
+    def quantize(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
+        outputs: list[Output] = [
+            (f"{name}.codes", ir.DataType.INT8, _dims(x)),
+            (f"{name}.scale", FLOAT, [BATCH, SEQUENCE, 1]),
+        ]
+        codes, scale = self.graph.nodes("QuantizeActivation", [x], name, outputs, domain=DOMAIN)
+        return codes, scale
+
+    def project(self, quantized: tuple[ir.Value, ir.Value], name: str) -> ir.Value:
+        """A ternary linear of an input that is quantised once for several of them."""
+        codes, scale = quantized
+        weight, weight_scale, shape = self.ternary(name)
+        matmul = f"{name}.matmul"
+        acc = self.graph.edgebit("TernaryMatMulInteger", [codes, weight], matmul, ir.DataType.INT32, shape)
+        return self.graph.edgebit("DequantizeAccumulator", [acc, scale, weight_scale], name, FLOAT, shape)
+
+    def bit_linear(self, x: ir.Value, name: str) -> ir.Value:
+        weight, weight_scale, shape = self.ternary(name)
+        return self.graph.edgebit("BitLinear", [x, weight, weight_scale], name, FLOAT, shape)
+
+    def rotary(self, x: ir.Value, name: str, heads: int) -> ir.Value:
+        cos, sin = self.rotary_caches()
+        inputs = [x, cos, sin, self.position_ids]
+        return self.elementwise("RotaryEmbedding", inputs, name, num_heads=heads)
+
+    def cached_attention(self, q: ir.Value, k: ir.Value, v: ir.Value, name: str, layer: int) -> ir.Value:
+        config = self.config
+        cache: Dims = [BATCH, config.num_key_value_heads, PAST, config.head_dim]
+        grown: Dims = [BATCH, config.num_key_value_heads, TOTAL, config.head_dim]
+        past = [
+            self.graph.input(f"past_key_values.{layer}.{part}", FLOAT, cache) for part in ("key", "value")
+        ]
+        outputs: list[Output] = [
+            (name, FLOAT, _dims(q)),
+            (f"present.{layer}.key", FLOAT, grown),
+            (f"present.{layer}.value", FLOAT, grown),
+        ]
+        y, *present = self.graph.nodes(
+            "Attention",
+            [q, k, v, self.mask, *past],
+            name,
+            outputs,
+            q_num_heads=config.num_attention_heads,
+            kv_num_heads=config.num_key_value_heads,
+            scale=config.head_dim**-0.5,
+        )
+        self.presents += present
+        return y
+
+    def logits(self, x: ir.Value) -> ir.Value:
+        vocab, hidden = self.config.vocab_size, self.config.hidden_size
+        table = self.matrix(EMBEDDING if self.config.tie_word_embeddings else LM_HEAD)
+        wide = self.graph.node("Cast", [table], "lm_head.f32", FLOAT, [vocab, hidden], to=FLOAT)
+        columns = self.graph.node(
+            "Transpose", [wide], "lm_head.transpose", FLOAT, [hidden, vocab], perm=[1, 0]
+        )
+        shape: Dims = [BATCH, SEQUENCE, vocab]
+        return self.graph.nodes("MatMul", [x, columns], "lm_head", [("logits", FLOAT, shape)])[0]
+
+    def add(self, x: ir.Value, y: ir.Value, name: str) -> ir.Value:
+        return self.elementwise("Add", [x, y], name)
+
+    def multiply(self, x: ir.Value, y: ir.Value, name: str) -> ir.Value:
+        return self.elementwise("Mul", [x, y], name)
+
+    def elementwise(
+        self, op_type: str, inputs: list[ir.Value], name: str, **attributes: int | float
+    ) -> ir.Value:
+        """A float32 node with the shape of its first input."""
+        return self.graph.node(op_type, inputs, name, FLOAT, _dims(inputs[0]), **attributes)
+
+    def parameter(self, name: str, x: ir.Value) -> ir.Value:
+        """A norm weight as float32 [features of x]."""
+        read = partial(self.checkpoint.float_tensor, name)
+        return self.graph.initializer(small_tensor(name, (int(_dims(x)[-1]),), read))
+
+    def matrix(self, name: str) -> ir.Value:
+        """The embedding or the head, bfloat16 [vocab_size, hidden_size]."""
+        shape = (self.config.vocab_size, self.config.hidden_size)
+        whole = partial(self.checkpoint.bfloat16_rows, name)
+        blocks = partial(row_blocks, whole)
+        return self.graph.initializer(StreamedTensor(name, ir.DataType.BFLOAT16, shape, blocks, whole))
+
+    def ternary(self, name: str) -> tuple[ir.Value, ir.Value, list[int | str]]:
+        """Weight, weight scale, and the shape of the projection's output."""
+        trits = self.checkpoint.projection(name)
+        rows, columns = trits.shape
+        weight = StreamedTensor(
+            f"{name}.weight", ir.DataType.UINT8, (rows, columns // 4), trits.blocks, trits.packed
+        )
+        scale = small_tensor(f"{name}.weight_scale", (1,), lambda: np.array(trits.scale))
+        return self.graph.initializer(weight), self.graph.initializer(scale), [BATCH, SEQUENCE, rows]
+
+    def rotary_caches(self) -> tuple[ir.Value, ir.Value]:
+        config = self.config
+        shape = (config.max_position_embeddings, config.head_dim // 2)
+        tables = partial(rotary_tables, config.head_dim, config.max_position_embeddings, config.rope_theta)
+        cos = self.graph.initializer(small_tensor("cos_cache", shape, lambda: tables()[0]))
+        sin = self.graph.initializer(small_tensor("sin_cache", shape, lambda: tables()[1]))
+        return cos, sin
+
+
+def _dims(value: ir.Value) -> list[int | str]:
+    """The shape a value was assembled with."""
+    assert value.shape is not None
+    return [d if isinstance(d, int) else str(d.value) for d in value.shape]

@@ -1,0 +1,79 @@
+"""An ONNX graph together with what a compiled model needs besides it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgebit.errors import GraphError
+from edgebit.model.tokenizer import TOKENIZER_FILE
+
+_PREFIX = "edgebit."
+_FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class GraphMetadata:
+    """The facts of a language model that are not in its graph; kept in the file's metadata_props as "edgebit.*"."""
+
+    name: str
+    family: str
+    context_length: int
+    bos_token_id: int | None
+    stop_token_ids: tuple[int, ...]
+    chat_template: str | None
+
+    def to_properties(self) -> dict[str, str]:
+        values = {
+            "format": _FORMAT,
+            "name": self.name,
+            "family": self.family,
+            "context_length": str(self.context_length),
+            "stop_token_ids": json.dumps(self.stop_token_ids),
+        }
+        if self.bos_token_id is not None:
+            values["bos_token_id"] = str(self.bos_token_id)
+        if self.chat_template is not None:
+            values["chat_template"] = self.chat_template
+        return {_PREFIX + key: value for key, value in values.items()}
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], source: str) -> GraphMetadata:
+        """Raises GraphError naming ``source`` and the property that is missing or malformed."""
+        values = {k.removeprefix(_PREFIX): v for k, v in properties.items() if k.startswith(_PREFIX)}
+        if values.get("format") != _FORMAT:
+            found = values.get("format", "absent")
+            raise GraphError(
+                f"{source}: metadata edgebit.format is {found}, expected {_FORMAT}; export the model with edgebit"
+            )
+        try:
+            bos = values.get("bos_token_id")
+            return cls(
+                name=values["name"],
+                family=values["family"],
+                context_length=int(values["context_length"]),
+                bos_token_id=None if bos is None else int(bos),
+                stop_token_ids=tuple(int(token) for token in json.loads(values["stop_token_ids"])),
+                chat_template=values.get("chat_template"),
+            )
+        except KeyError as key:
+            raise GraphError(f"{source}: metadata edgebit.{key.args[0]} is missing; export again") from None
+        except (ValueError, TypeError) as reason:
+            raise GraphError(f"{source}: metadata edgebit.* is malformed ({reason}); export again") from None
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """``ir`` holds small tensors and views of files, no weights; ``files`` are what is saved beside model.onnx."""
+
+    ir: ir.Model
+    metadata: GraphMetadata
+    files: Mapping[str, bytes]
+
+    @property
+    def tokenizer(self) -> bytes:
+        """The content of tokenizer.json."""
+        return self.files[TOKENIZER_FILE]

@@ -1,0 +1,151 @@
+"""A model folder on disk: model.onnx, model.onnx.data, tokenizer.json and its companions.
+
+Tensors above 256 bytes go to model.onnx.data, each at a multiple of 4096 bytes so that a reader can map it aligned. The
+same model gives the same bytes. A folder appears complete or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import onnx_ir as ir
+
+from edgebit.errors import GraphError
+from edgebit.graph.model import GraphMetadata, OnnxModel
+from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, OPSET_VERSION
+from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE
+from edgebit.progress import SILENT, Progress
+
+MODEL_FILE = "model.onnx"
+DATA_FILE = "model.onnx.data"
+_INLINE_BYTES = 256
+_ALIGNMENT = 4096
+
+
+def save(model: OnnxModel, path: str | Path, progress: Progress = SILENT) -> Path:
+    """Write ``model`` as folder ``path`` and return it; weights are streamed, one block in memory at a time.
+
+    An earlier export at ``path`` is replaced when the new one is complete. Raises GraphError where the folder holds anything
+    else or cannot be written, CheckpointError where a weight turns out to be damaged.
+    """
+    folder = Path(path)
+    _refuse_foreign(folder)
+    with _replacing(folder) as staging:
+        _write(model, staging, progress)
+    return folder
+
+
+def load(path: str | Path) -> OnnxModel:
+    """Open a folder written by `save`, or the .onnx file in it; tensors stay mapped. Raises GraphError."""
+    file = Path(path)
+    if file.is_dir():
+        file = file / MODEL_FILE
+    if not file.is_file():
+        raise GraphError(
+            f"{file}: no such file; name an .onnx file or the folder that `edgebit export` wrote"
+        )
+    try:
+        model = ir.load(file)
+    except Exception as reason:  # protobuf and onnx_ir raise many kinds for a foreign or cut file
+        raise GraphError(
+            f"{file}: not a readable ONNX file ({_first_line(reason)}); export it again"
+        ) from None
+    _check_versions(model, file)
+    _check_external_data(model, file)
+    metadata = GraphMetadata.from_properties(model.metadata_props, str(file))
+    files = {
+        name: (file.parent / name).read_bytes() for name in COMPANION_FILES if (file.parent / name).is_file()
+    }
+    if TOKENIZER_FILE not in files:
+        raise GraphError(
+            f"{file}: no {TOKENIZER_FILE} beside it; copy the whole folder that `edgebit export` wrote"
+        )
+    return OnnxModel(model, metadata, files)
+
+
+def _write(model: OnnxModel, folder: Path, progress: Progress) -> None:
+    def report(_: ir.TensorProtocol, info: ir.external_data.CallbackInfo) -> None:
+        progress.advance(info.index + 1, info.total)
+
+    ir.save(
+        model.ir,
+        folder / MODEL_FILE,
+        external_data=DATA_FILE,
+        size_threshold_bytes=_INLINE_BYTES,
+        callback=report,
+        alignment=_ALIGNMENT,
+        align_threshold=0,
+    )
+    for name, content in model.files.items():
+        (folder / name).write_bytes(content)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if folder.suffix == ".onnx":
+        raise GraphError(
+            f"{folder}: name the folder that will hold {MODEL_FILE}, {DATA_FILE} and the tokenizer"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise GraphError(f"{folder}: is a file, expected a folder to write")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL_FILE).is_file():
+        raise GraphError(f"{folder}: holds other files and no earlier export; name a new or empty folder")
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its place at the end, or vanishes if the body fails."""
+    folder = folder.resolve()
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging.mkdir()
+        yield staging
+        if folder.exists():
+            folder.rename(former)
+        staging.rename(folder)
+    except OSError as reason:
+        raise GraphError(f"{folder}: cannot be written ({reason.strerror or reason})") from None
+    finally:
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _check_versions(model: ir.Model, file: Path) -> None:
+    for domain, expected in (("", OPSET_VERSION), (DOMAIN, DOMAIN_VERSION)):
+        found = model.graph.opset_imports.get(domain, expected)
+        if found != expected:
+            name = domain or "ai.onnx"
+            raise GraphError(
+                f"{file}: operator set {name} version {found}, expected {expected}; export it again"
+            )
+
+
+def _check_external_data(model: ir.Model, file: Path) -> None:
+    """Every tensor kept outside lies inside a file beside the model: nothing is read through ../ or past an end."""
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if not isinstance(tensor, ir.ExternalTensor):
+            continue
+        where = f"{file}: tensor {name}"
+        location = str(tensor.location)
+        if PurePosixPath(location).name != location:
+            raise GraphError(f"{where} is kept in {location!r}, expected a file beside the model")
+        data = file.parent / location
+        if not data.is_file():
+            raise GraphError(f"{where} is kept in {location}, which is missing; copy it beside the model")
+        end = (tensor.offset or 0) + tensor.nbytes
+        if (tensor.length is not None and tensor.length != tensor.nbytes) or end > data.stat().st_size:
+            raise GraphError(
+                f"{where} needs {location} up to byte {end}, it has {data.stat().st_size}; copy it again"
+            )
+
+
+def _first_line(reason: Exception) -> str:
+    return (str(reason).strip() or type(reason).__name__).splitlines()[0]

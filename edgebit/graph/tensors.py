@@ -1,0 +1,53 @@
+"""Initializers that are read from the checkpoint when they are written or compiled, never held by the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Array = npt.NDArray[Any]
+
+_BLOCK_BYTES = 1 << 23
+
+
+class StreamedTensor(ir.LazyTensor):
+    """A tensor that writes itself block by block: `tofile` holds one block in memory, `numpy` the whole."""
+
+    __slots__ = ("_blocks",)
+
+    def __init__(
+        self,
+        name: str,
+        dtype: ir.DataType,
+        shape: tuple[int, ...],
+        blocks: Callable[[], Iterator[Array]],
+        whole: Callable[[], Array],
+    ) -> None:
+        super().__init__(lambda: ir.Tensor(whole(), name=name), dtype, ir.Shape(shape), name=name)
+        self._blocks = blocks
+
+    def tofile(self, file: BinaryIO) -> None:
+        for block in self._blocks():
+            file.write(np.ascontiguousarray(block).view(np.uint8).data)
+
+
+def row_blocks(whole: Callable[[], Array]) -> Iterator[Array]:
+    """Blocks of rows of a mapped matrix."""
+    matrix = whole()
+    step = max(1, _BLOCK_BYTES // max(1, matrix[:1].nbytes))
+    for begin in range(0, len(matrix), step):
+        yield matrix[begin : begin + step]
+
+
+def small_tensor(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> ir.LazyTensor:
+    """A float32 tensor of a few kilobytes, computed at each access."""
+    return ir.LazyTensor(
+        lambda: ir.Tensor(np.asarray(compute(), np.float32).reshape(shape), name=name),
+        ir.DataType.FLOAT,
+        ir.Shape(shape),
+        name=name,
+    )

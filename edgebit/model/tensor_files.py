@@ -1,0 +1,151 @@
+"""Weights of a checkpoint folder as views of the mapped safetensors files.
+
+The safetensors library maps a file too, but hands numpy a copy and cannot slice bfloat16, so the header is read here:
+eight bytes of length, JSON of {name: dtype, shape, data_offsets}, then the data. Every number of a header is checked
+against the size of its file before a byte is used. Values are little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from edgebit.errors import CheckpointError
+from edgebit.model.jsonfile import read_json
+
+Array = npt.NDArray[Any]
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+_LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "I16": np.dtype("<i2"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+    "BOOL": np.dtype("?"),
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where one tensor lies; ``offset`` counts from the start of ``file``."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    def map(self) -> Array:
+        """A read-only view of the file; bfloat16 comes as ml_dtypes.bfloat16."""
+        if prod(self.shape) == 0:
+            return np.empty(self.shape, DTYPES[self.dtype])
+        return np.memmap(self.file, DTYPES[self.dtype], "r", self.offset, self.shape)
+
+
+class TensorFiles(Mapping[str, StoredTensor]):
+    """All tensors of a checkpoint folder by name: one model.safetensors, or shards with an index."""
+
+    def __init__(self, folder: Path) -> None:
+        index = folder / INDEX_FILE
+        if (folder / SINGLE_FILE).is_file():
+            self._tensors = read_header(folder / SINGLE_FILE)
+        elif index.is_file():
+            self._tensors = _read_shards(index)
+        else:
+            raise CheckpointError(
+                f"{folder}: neither {SINGLE_FILE} nor {INDEX_FILE}; other weight formats are not read"
+            )
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def read_header(path: Path) -> dict[str, StoredTensor]:
+    """The tensors of one safetensors file. Raises CheckpointError for a truncated or malformed file."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+                raise CheckpointError(
+                    f"{path}: {size} bytes cannot hold a header of {length}; the file is truncated or foreign"
+                )
+            header = json.loads(file.read(length))
+    except OSError as reason:
+        raise CheckpointError(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    except ValueError as reason:
+        raise CheckpointError(
+            f"{path}: the safetensors header is not JSON ({reason}); download the file again"
+        ) from None
+    if not isinstance(header, dict):
+        raise CheckpointError(
+            f"{path}: the safetensors header is a {type(header).__name__}, expected an object"
+        )
+    return {
+        name: _stored(path, name, entry, 8 + length, size)
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _stored(path: Path, name: str, entry: Any, data_start: int, file_size: int) -> StoredTensor:
+    where = f"{path}: tensor {name}"
+    try:
+        dtype, shape = str(entry["dtype"]), tuple(int(d) for d in entry["shape"])
+        begin, end = (int(o) for o in entry["data_offsets"])
+    except (TypeError, KeyError, ValueError):
+        raise CheckpointError(f"{where}: malformed header entry {entry!r}") from None
+    if dtype not in DTYPES:
+        raise CheckpointError(f"{where}: dtype {dtype} is not known; known are {', '.join(DTYPES)}")
+    needed = prod(shape) * DTYPES[dtype].itemsize
+    if min(shape, default=0) < 0 or begin < 0 or end - begin != needed:
+        raise CheckpointError(
+            f"{where}: {end - begin} bytes for shape {list(shape)} of {dtype}, expected {needed}"
+        )
+    if data_start + end > file_size:
+        missing = data_start + end - file_size
+        raise CheckpointError(
+            f"{where}: the file ends {missing} bytes too early; it is truncated, download it again"
+        )
+    return StoredTensor(name, path, dtype, shape, data_start + begin)
+
+
+def _read_shards(index: Path) -> dict[str, StoredTensor]:
+    weight_map = read_json(index, CheckpointError).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f'{index}: no "weight_map" of tensor names to files')
+    tensors: dict[str, StoredTensor] = {}
+    for shard in sorted(set(map(str, weight_map.values()))):
+        if Path(shard).name != shard:
+            raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
+        if not (index.parent / shard).is_file():
+            raise CheckpointError(f"{index}: shard {shard} is missing; download the checkpoint again")
+        stored = read_header(index.parent / shard)
+        for name in (name for name, holder in weight_map.items() if holder == shard):
+            if name not in stored:
+                raise CheckpointError(f"{index}: tensor {name} is not in {shard}, where the index places it")
+            tensors[name] = stored[name]
+    return tensors
