@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
@@ -19,8 +19,7 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 NO_DIGEST = "0" * 64
 
-Fact = str | int | float | bool | None
-Facts = Mapping[str, "Fact | list[Fact] | Facts"]
+Facts = Mapping[str, "str | int | float | bool | Sequence[str] | None"]
 Record = TypeVar("Record")
 
 

@@ -54,12 +54,9 @@ def bundle_readme(model: Facts, target: Target, memory: Facts) -> str:
 
 
 def memory_needed(memory: Facts) -> str:
-    """A phrase such as 12.3 MB weights, 4.0 MB cache: from the facts called `<part>_bytes`."""
-    sizes = {key.removesuffix("_bytes"): value for key, value in memory.items() if key.endswith("_bytes")}
-    parts = [
-        f"{megabytes(size)} {key.replace('_', ' ')}" for key, size in sizes.items() if isinstance(size, int)
-    ]
-    return ", ".join(parts) or "see manifest.json"
+    """A phrase such as 12.3 MB weights, 4.0 MB cache."""
+    parts = [(part.replace("_", " "), size) for part, size in memory.items() if isinstance(size, int)]
+    return ", ".join(f"{megabytes(size)} {part}" for part, size in parts)
 
 
 def megabytes(size: int) -> str:

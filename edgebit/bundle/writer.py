@@ -49,13 +49,9 @@ class CompiledModel(Protocol):
     @property
     def target(self) -> Target: ...
     @property
-    def plan_source(self) -> Callable[[bytes], str]: ...  # plan.c for a weights id
-    @property
     def objects(self) -> Mapping[str, bytes]: ...  # relocatable object by tier, best first
     @property
     def weights(self) -> WeightsFile: ...
-    @property
-    def text_table(self) -> bytes: ...
     @property
     def model_facts(self) -> Facts: ...
     @property
@@ -63,9 +59,19 @@ class CompiledModel(Protocol):
     @property
     def memory(self) -> Facts: ...
 
+    def plan_source(self, weights_id: bytes) -> str:
+        """plan.c for a weights.bin of this id."""
+        ...
 
-def write(compiled: CompiledModel, output: Path, progress: Progress = SILENT, native: Path = NATIVE) -> Path:
-    """Write the bundle folder `output` and return it.
+
+def write(
+    compiled: CompiledModel,
+    text_table: bytes,
+    output: Path,
+    progress: Progress = SILENT,
+    native: Path = NATIVE,
+) -> Path:
+    """Write the bundle folder `output` and return it; `text_table` is the content of tokenizer.bin.
 
     An existing bundle is replaced, any other existing thing is refused. Equal models give equal bytes.
     Raises BundleError, LinkError.
@@ -80,7 +86,7 @@ def write(compiled: CompiledModel, output: Path, progress: Progress = SILENT, na
         library = link_library(compiled.target, plan_source, compiled.objects, native)
         (folder / LIBRARY).write_bytes(library)
         progress.stage("bundle")
-        (folder / TOKENIZER).write_bytes(compiled.text_table)
+        (folder / TOKENIZER).write_bytes(text_table)
         copy_runtime(folder)
         readme = bundle_readme(compiled.model_facts, compiled.target, compiled.memory)
         (folder / "README.md").write_text(readme, "utf-8")

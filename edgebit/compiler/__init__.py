@@ -1,7 +1,26 @@
 """ONNX → Relax → fused kernels → static plan → object code; weight packing."""
 
-from edgebit.compiler.compile import compile_graph
-from edgebit.compiler.compiled import CompiledModel
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from edgebit.compiler.target import Target, load_target
 
+if TYPE_CHECKING:
+    from edgebit.compiler.compile import compile_graph
+    from edgebit.compiler.compiled import CompiledModel
+
 __all__ = ["CompiledModel", "Target", "compile_graph", "load_target"]
+
+
+def __getattr__(name: str) -> object:
+    """TVM takes seconds to import: not before something is compiled (bundles and targets are read without it)."""
+    if name == "compile_graph":
+        from edgebit.compiler.compile import compile_graph
+
+        return compile_graph
+    if name == "CompiledModel":
+        from edgebit.compiler.compiled import CompiledModel
+
+        return CompiledModel
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

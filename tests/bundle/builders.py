@@ -97,12 +97,13 @@ class FakeModel:
 
     target: Target = field(default_factory=host_target)
     weights: FakeWeights = field(default_factory=FakeWeights)
-    text_table: bytes = b"tokenizer table"
-    plan_source: Callable[[bytes], str] = plan_source
     model_facts: dict[str, str | int] = field(default_factory=lambda: {"name": "tiny", "layers": 2})
     plan_summary: dict[str, int] = field(default_factory=lambda: {"decode_steps": 3})
-    memory: dict[str, int] = field(default_factory=lambda: {"weights_bytes": 4160, "cache_bytes": 1 << 20})
+    memory: dict[str, int] = field(default_factory=lambda: {"weights": 4160, "cache": 1 << 20})
 
     @property
     def objects(self) -> dict[str, bytes]:
         return {"fake": kernel_object(self.target)}
+
+    def plan_source(self, weights_id: bytes) -> str:
+        return plan_source(weights_id)

@@ -27,12 +27,15 @@ def place(tmp_path: Path) -> Path:
     return folder
 
 
+TABLE = b"tokenizer table"
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_bundle_has_its_files_and_the_manifest_names_each(native: Path, place: Path) -> None:
-    bundle = write(FakeModel(), place / "bundle", native=native)
+    bundle = write(FakeModel(), TABLE, place / "bundle", native=native)
     files = contents(bundle)
     assert {
         "manifest.json",
@@ -57,15 +60,15 @@ def test_a_bundle_has_its_files_and_the_manifest_names_each(native: Path, place:
 
 
 def test_equal_models_give_equal_bytes(native: Path, place: Path) -> None:
-    assert contents(write(FakeModel(), place / "a", native=native)) == contents(
-        write(FakeModel(), place / "b", native=native)
+    assert contents(write(FakeModel(), TABLE, place / "a", native=native)) == contents(
+        write(FakeModel(), TABLE, place / "b", native=native)
     )
 
 
 def test_modes_do_not_depend_on_the_umask(native: Path, place: Path) -> None:
     before = os.umask(0o077)
     try:
-        bundle = write(FakeModel(), place / "bundle", native=native)
+        bundle = write(FakeModel(), TABLE, place / "bundle", native=native)
     finally:
         os.umask(before)
     assert bundle.stat().st_mode & 0o777 == 0o755
@@ -75,19 +78,19 @@ def test_modes_do_not_depend_on_the_umask(native: Path, place: Path) -> None:
 
 
 def test_an_existing_bundle_is_replaced(native: Path, place: Path) -> None:
-    write(FakeModel(), place / "bundle", native=native)
-    write(FakeModel(text_table=b"other"), place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", native=native)
+    write(FakeModel(), b"other", place / "bundle", native=native)
     assert (place / "bundle" / "tokenizer.bin").read_bytes() == b"other"
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
 
 def test_an_empty_folder_is_taken(native: Path, place: Path) -> None:
     (place / "bundle").mkdir()
-    assert (write(FakeModel(), place / "bundle", native=native) / "manifest.json").exists()
+    assert (write(FakeModel(), TABLE, place / "bundle", native=native) / "manifest.json").exists()
 
 
 def test_folders_above_the_output_are_made(native: Path, place: Path) -> None:
-    assert (write(FakeModel(), place / "x" / "y", native=native) / "manifest.json").exists()
+    assert (write(FakeModel(), TABLE, place / "x" / "y", native=native) / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("manifest", [None, "not json", '{"name": "web app"}', "7"])
@@ -101,14 +104,14 @@ def test_a_folder_that_is_no_bundle_is_refused_and_untouched(
         (output / "manifest.json").write_text(manifest)
     before = contents(place)
     with pytest.raises(BundleError, match=r"documents exists and is not an edgebit bundle"):
-        write(FakeModel(), output, native=native)
+        write(FakeModel(), TABLE, output, native=native)
     assert contents(place) == before
 
 
 def test_a_file_in_the_way_is_refused(native: Path, place: Path) -> None:
     (place / "bundle").write_text("a file")
     with pytest.raises(BundleError, match="is not a folder"):
-        write(FakeModel(), place / "bundle", native=native)
+        write(FakeModel(), TABLE, place / "bundle", native=native)
     assert (place / "bundle").read_text() == "a file"
 
 
@@ -127,12 +130,12 @@ def failing_link(native: Path) -> tuple[FakeModel, Path]:
 def test_an_error_in_the_middle_leaves_nothing_and_the_old_bundle_as_it_was(
     break_it: object, error: type[EdgebitError], native: Path, place: Path
 ) -> None:
-    write(FakeModel(), place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", native=native)
     before = contents(place)
     model, broken = break_it(native)  # type: ignore[operator]
     for output in (place / "bundle", place / "new", place / "deep" / "er" / "bundle"):
         with pytest.raises(error):
-            write(model, output, native=broken)
+            write(model, TABLE, output, native=broken)
     assert contents(place) == before
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
@@ -140,7 +143,7 @@ def test_an_error_in_the_middle_leaves_nothing_and_the_old_bundle_as_it_was(
 def test_an_interrupt_while_renaming_puts_the_old_bundle_back(
     native: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(FakeModel(), place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", native=native)
     before = contents(place)
     rename = Path.rename
 
@@ -151,7 +154,7 @@ def test_an_interrupt_while_renaming_puts_the_old_bundle_back(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(FakeModel(text_table=b"other"), place / "bundle", native=native)
+        write(FakeModel(), b"other", place / "bundle", native=native)
     assert contents(place) == before
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
@@ -162,14 +165,14 @@ def test_a_full_disk_is_one_line(native: Path, place: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(writer, "copy_runtime", full)
     with pytest.raises(BundleError, match="No space left on device; no bundle was written"):
-        write(FakeModel(), place / "bundle", native=native)
+        write(FakeModel(), TABLE, place / "bundle", native=native)
     assert list(place.iterdir()) == []
 
 
 def test_a_link_to_a_bundle_keeps_being_a_link(native: Path, place: Path) -> None:
-    write(FakeModel(), place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", native=native)
     (place / "current").symlink_to("bundle")
-    write(FakeModel(text_table=b"other"), place / "current", native=native)
+    write(FakeModel(), b"other", place / "current", native=native)
     assert (place / "current").is_symlink()
     assert (place / "bundle" / "tokenizer.bin").read_bytes() == b"other"
 
@@ -184,11 +187,13 @@ def test_the_stages_are_reported(native: Path, place: Path) -> None:
         def advance(self, done: int, total: int) -> None:
             assert 0 < done <= total
 
-    write(FakeModel(), place / "bundle", Recorder(), native)
+    write(FakeModel(), TABLE, place / "bundle", Recorder(), native)
     assert stages == ["weights", "link", "bundle"]
 
 
 def test_a_bundle_for_another_cpu_is_written_here(native: Path, place: Path) -> None:
     model = replace(FakeModel(), target=load_target("arm64"))
-    manifest = parse_manifest((write(model, place / "bundle", native=native) / "manifest.json").read_text())
+    manifest = parse_manifest(
+        (write(model, TABLE, place / "bundle", native=native) / "manifest.json").read_text()
+    )
     assert manifest.target.architecture == "arm64"
