@@ -24,7 +24,7 @@ Output = tuple[str, ir.DataType, Dims]
 
 
 class Assembler:
-    """Collects nodes, initializers, inputs and outputs of one graph. A node's output is called like the node."""
+    """Collects nodes, initializers, inputs and outputs of one graph; an output is called like its node."""
 
     def __init__(self) -> None:
         self._nodes: list[ir.Node] = []

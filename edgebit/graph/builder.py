@@ -1,14 +1,15 @@
 """A checkpoint as an ONNX graph: opset 23, IR 10, domain ai.edgebit 1; no weight is read while it is built.
 
-Inputs: input_ids, position_ids i64 [batch_size, sequence_length], attention_mask i64 [batch_size, past + sequence],
-past_key_values.N.key/value f32 [batch_size, kv_heads, past_sequence_length, head_dim]. Outputs: logits f32
-[batch_size, sequence_length, vocab_size], present.N.key/value. Names and dimensions as in onnxruntime-genai.
+Inputs: input_ids, position_ids i64 [batch_size, sequence_length], attention_mask i64 [batch_size, past +
+sequence], past_key_values.N.key/value f32 [batch_size, kv_heads, past_sequence_length, head_dim]. Outputs:
+logits f32 [batch_size, sequence_length, vocab_size], present.N.key/value. Names and dimensions as in
+onnxruntime-genai.
 
 Once, before the layers (nodes in this order; a node's output is called like the node):
 
     model.embed_tokens           Gather(model.embed_tokens.weight bf16 [V, H], input_ids), axis 0
     model.embed_tokens.f32       Cast to float32                                          → x
-    mask.*                       CumSum, Sub, Unsqueeze ×2, LessOrEqual, Cast, Unsqueeze, And, Unsqueeze → mask
+    mask.* and mask              CumSum, Sub, Unsqueeze ×2, LessOrEqual, Cast, Unsqueeze, And, Unsqueeze
 
 Per layer L = model.layers.N (E = domain ai.edgebit; weights u8 [rows, columns/4], scales f32 [1]):
 
@@ -17,10 +18,11 @@ Per layer L = model.layers.N (E = domain ai.edgebit; weights u8 [rows, columns/4
      3 E TernaryMatMulInteger    L.self_attn.q_proj.matmul          codes, weight
      4 E DequantizeAccumulator   L.self_attn.q_proj                 matmul, scale, weight_scale
      5–6, 7–8                    the same for k_proj and v_proj
-     9 RotaryEmbedding           L.self_attn.q_rotary               q, cos_cache, sin_cache, position_ids; num_heads
-    10 RotaryEmbedding           L.self_attn.k_rotary               k, …
-    11 Attention                 L.self_attn.attention              q, k, v, mask, past key, past value; q_num_heads,
-                                                                    kv_num_heads, scale → attention, present.N.key, present.N.value
+     9 RotaryEmbedding           L.self_attn.q_rotary   q, cos_cache, sin_cache, position_ids; num_heads
+    10 RotaryEmbedding           L.self_attn.k_rotary   k, cos_cache, sin_cache, position_ids; num_heads
+    11 Attention                 L.self_attn.attention, present.N.key, present.N.value
+                                                        q, k, v, mask, past_key_values.N.key, .value;
+                                                        q_num_heads, kv_num_heads, scale
     12 RMSNormalization          L.self_attn.attn_sub_norm          bitnet only
     13 E BitLinear               L.self_attn.o_proj                 x, weight, weight_scale
     14 Add                       L.self_attn.residual               x, o_proj                        → x
@@ -42,8 +44,8 @@ Once, after the layers:
     lm_head.transpose            Transpose, perm [1, 0]
     lm_head                      MatMul(model.norm, lm_head.transpose) → logits
 
-Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding take the heads as
-attributes, so no Reshape or Transpose stands between the projections and them.
+Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding
+take the heads as attributes, so no Reshape or Transpose stands between the projections and them.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
 
 
 def build(checkpoint: Checkpoint) -> OnnxModel:
-    """The graph of ``checkpoint``. Weights are read when the result is saved or compiled, and may raise then."""
+    """The graph of ``checkpoint``; weights are read when it is saved or compiled, and may raise then."""
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     metadata = GraphMetadata(
         name=checkpoint.name,
@@ -136,7 +138,8 @@ class _Decoder:
     def causal_mask(self) -> ir.Value:
         """[batch, 1, sequence, total]: key positions up to the query's own, padding excluded.
 
-        A key's position is counted from the mask, not made by Range, whose length TVM cannot prove equal to the cache's.
+        A key's position is counted from the mask, not made by Range, whose length TVM cannot prove equal to
+        the cache's.
         """
         node, boolean = self.graph.node, ir.DataType.BOOL
         one, axis1, axis2 = (self.graph.integers(*c) for c in (("one", 1), ("axis1", [1]), ("axis2", [2])))

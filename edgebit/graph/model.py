@@ -17,7 +17,7 @@ _FORMAT = "1"
 
 @dataclass(frozen=True)
 class GraphMetadata:
-    """The facts of a language model that are not in its graph; kept in the file's metadata_props as "edgebit.*"."""
+    """The facts of a language model that its graph does not hold; metadata_props "edgebit.*" of the file."""
 
     name: str
     family: str
@@ -47,7 +47,7 @@ class GraphMetadata:
         if values.get("format") != _FORMAT:
             found = values.get("format", "absent")
             raise GraphError(
-                f"{source}: metadata edgebit.format is {found}, expected {_FORMAT}; export the model with edgebit"
+                f"{source}: metadata edgebit.format is {found}, expected {_FORMAT}; export with edgebit"
             )
         try:
             bos = values.get("bos_token_id")
@@ -67,7 +67,7 @@ class GraphMetadata:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """``ir`` holds small tensors and views of files, no weights; ``files`` are what is saved beside model.onnx."""
+    """``ir`` holds small tensors and views of files, no weights; ``files`` are saved beside model.onnx."""
 
     ir: ir.Model
     metadata: GraphMetadata

@@ -1,17 +1,18 @@
 """The operators of domain ``ai.edgebit`` version 1, as ONNX functions whose bodies are standard operators.
 
-onnx.checker, shape inference and plain onnxruntime therefore run an exported file without any operator library; edgebit's
-compiler looks at the names alone and puts its own kernels in their place. Bodies follow SPEC 1.3 to the bit:
+onnx.checker, shape inference and plain onnxruntime therefore run an exported file without any operator
+library; edgebit's compiler looks at the names alone and puts its own kernels in their place. Bodies follow
+SPEC 1.3 to the bit:
 
-======================  ================================================  =========================================
-operator                inputs → outputs                                  value
-======================  ================================================  =========================================
-QuantizeActivation      x f32[…,K] → q i8[…,K], s f32[…,1]                s = 127·(1/max(max|x|, 1e-5)), q = rint(x·s)
-UnpackTernary           w u8[N,K/4] → i8[N,K]                             code − 1, four codes a byte, low bits first
-TernaryMatMulInteger    q i8[…,K], w u8[N,K/4] → i32[…,N]                 q · wᵀ, exact
-DequantizeAccumulator   acc i32[…,N], s f32[…,1], w_scale f32[1] → f32    acc · (w_scale / s)
-BitLinear               x, w, w_scale → f32[…,N]                          the three above in a row
-======================  ================================================  =========================================
+====================  ============================================  ========================================
+operator              inputs → outputs                              value
+====================  ============================================  ========================================
+QuantizeActivation    x f32[…,K] → q i8[…,K], s f32[…,1]            s = 127·(1/max(max|x|,1e-5)), rint(x·s)
+UnpackTernary         w u8[N,K/4] → i8[N,K]                         code − 1, four a byte, low bits first
+TernaryMatMulInteger  q i8[…,K], w u8[N,K/4] → i32[…,N]             q · wᵀ, exact
+DequantizeAccumulator acc i32[…,N], s f32[…,1], w_scale f32[1]     acc · (w_scale / s)
+BitLinear             x, w, w_scale → f32[…,N]                      the three above in a row
+====================  ============================================  ========================================
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _BIAS = _constant(TensorProto.UINT8, 128)
 
 @script(edgebit_opset, default_opset=op)
 def QuantizeActivation(x):  # type: ignore[no-untyped-def]
-    """Absmax int8 quantisation per token: ties to even; s as reciprocal times 127, which is not 127/absmax."""
+    """Absmax int8 quantisation per token, ties to even; 127 times the reciprocal is not 127/absmax."""
     absmax = op.ReduceMax(op.Abs(x), op.Constant(value=_LAST_AXIS), keepdims=1)
     absmax = op.Max(absmax, op.Constant(value=_SMALLEST_ABSMAX))
     s = op.Mul(op.Constant(value=_LARGEST_CODE), op.Div(op.Constant(value=_ONE), absmax))
@@ -66,7 +67,7 @@ def UnpackTernary(w):  # type: ignore[no-untyped-def]
 
 @script(edgebit_opset, default_opset=op)
 def TernaryMatMulInteger(q, w):  # type: ignore[no-untyped-def]
-    """int8 activations times ternary weights; q is biased to uint8 because onnxruntime is 100 times faster so."""
+    """int8 activations times ternary weights, biased to uint8: onnxruntime is 100 times faster so."""
     weight = op.Transpose(edgebit_opset.UnpackTernary(w), perm=[1, 0])
     biased = op.BitwiseXor(op.Cast(q, to=TensorProto.UINT8), op.Constant(value=_BIAS))
     return op.MatMulInteger(biased, weight, op.Constant(value=_BIAS))

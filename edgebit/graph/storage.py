@@ -1,7 +1,7 @@
 """A model folder on disk: model.onnx, model.onnx.data, tokenizer.json and its companions.
 
-Tensors above 256 bytes go to model.onnx.data, each at a multiple of 4096 bytes so that a reader can map it aligned. The
-same model gives the same bytes. A folder appears complete or not at all.
+Tensors above 256 bytes go to model.onnx.data, each at a multiple of 4096 bytes so that a reader can map it
+aligned. The same model gives the same bytes. A folder appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _ALIGNMENT = 4096
 def save(model: OnnxModel, path: str | Path, progress: Progress = SILENT) -> Path:
     """Write ``model`` as folder ``path`` and return it; weights are streamed, one block in memory at a time.
 
-    An earlier export at ``path`` is replaced when the new one is complete. Raises GraphError where the folder holds anything
-    else or cannot be written, CheckpointError where a weight turns out to be damaged.
+    An earlier export at ``path`` is replaced when the new one is complete. Raises GraphError where the
+    folder holds anything else or cannot be written, CheckpointError where a weight turns out to be damaged.
     """
     folder = Path(path)
     _refuse_foreign(folder)
@@ -128,7 +128,7 @@ def _check_versions(model: ir.Model, file: Path) -> None:
 
 
 def _check_external_data(model: ir.Model, file: Path) -> None:
-    """Every tensor kept outside lies inside a file beside the model: nothing is read through ../ or past an end."""
+    """Every external tensor lies inside a file beside the model: no ../, nothing past an end."""
     for name, value in model.graph.initializers.items():
         tensor = value.const_value
         if not isinstance(tensor, ir.ExternalTensor):

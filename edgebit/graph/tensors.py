@@ -1,4 +1,4 @@
-"""Initializers that are read from the checkpoint when they are written or compiled, never held by the graph."""
+"""Initializers that are read from the checkpoint when they are written or compiled, never before."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ class Checkpoint:
             linear_class = self.config.quantization.linear_class
             warnings.warn(
                 f"{self.path}: weight multipliers of about {typical:.3g} are implausible and "
-                f"{1 / typical:.3g} is not; check linear_class {linear_class!r} in config.json, it decides the sense of weight_scale",
+                f"{1 / typical:.3g} is not; check linear_class {linear_class!r} in config.json, "
+                "which decides the sense of weight_scale",
                 CheckpointWarning,
                 stacklevel=3,
             )

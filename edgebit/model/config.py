@@ -157,7 +157,7 @@ class _Reader:
         return str(activation)
 
     def _rope_theta(self) -> float:
-        """``rope_theta``, or the ``rope_parameters`` of newer files; scaled or partial rotation is refused."""
+        """``rope_theta``, or ``rope_parameters`` of newer files; scaled or partial rotation is refused."""
         scaling = self._object("rope_scaling")
         parameters = self._object("rope_parameters")
         for key, entry in (("rope_scaling", scaling), ("rope_parameters", parameters)):

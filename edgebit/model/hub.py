@@ -1,4 +1,4 @@
-"""Where a model comes from: a folder on disk, or a repository of the Hugging Face hub through its own cache."""
+"""Where a model comes from: a folder on disk, or a repository of the Hugging Face hub through its cache."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Weights of a checkpoint folder as views of the mapped safetensors files.
 
-The safetensors library maps a file too, but hands numpy a copy and cannot slice bfloat16, so the header is read here:
-eight bytes of length, JSON of {name: dtype, shape, data_offsets}, then the data. Every number of a header is checked
-against the size of its file before a byte is used. Values are little-endian.
+The safetensors library maps a file too, but hands numpy a copy and cannot slice bfloat16, so the header is
+read here: eight bytes of length, JSON of {name: dtype, shape, data_offsets}, then the data. Every number of
+a header is checked against the size of its file before a byte is used. Values are little-endian.
 """
 
 from __future__ import annotations

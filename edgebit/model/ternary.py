@@ -1,20 +1,21 @@
-"""Ternary matrices [N, K] with one float32 multiplier, read row block by row block from whatever a checkpoint stores.
+"""Ternary matrices [N, K] with one float32 multiplier, read block by block from what a checkpoint stores.
 
-The one representation that leaves this module is *K-major*: uint8 [N, K/4], four trits of a row to a byte, lowest bits
-first, code = value + 1. Code 3 does not exist. Three kinds of source, told apart by the dtype of the stored tensor and
-by the presence of a scale, never by a repository's name (SPEC 2):
+The one representation that leaves this module is *K-major*: uint8 [N, K/4], four trits of a row to a byte,
+lowest bits first, code = value + 1. Code 3 does not exist. Three kinds of source, told apart by the dtype
+of the stored tensor and by the presence of a scale, never by a repository's name (SPEC 2):
 
-=================  ===============================  =============================================================
-source             stored                           trits and multiplier
-=================  ===============================  =============================================================
-`PackedTrits`      U8 [N/4, K] and weight_scale     byte row r holds rows r, r+N/4, r+2N/4, r+3N/4, low bits first
-`UnpackedTrits`    float [N, K] of -1, 0, 1, scale  as they are (transformers writes this when it saves again)
-`MasterWeights`    float [N, K], no scale           absmean of the whole tensor (SPEC 1.3)
-=================  ===============================  =============================================================
+===============  ==============================  ==========================================================
+source           stored                          trits and multiplier
+===============  ==============================  ==========================================================
+`PackedTrits`    U8 [N/4, K] and weight_scale    byte row r holds rows r, r+N/4, r+2N/4, r+3N/4, low bits up
+`UnpackedTrits`  float [N, K] of -1, 0, 1, scale as they are (transformers writes this when it saves again)
+`MasterWeights`  float [N, K], no scale          absmean of the whole tensor (SPEC 1.3)
+===============  ==============================  ==========================================================
 
-Absmean is exactly ``s = 1 / max(mean|W|, 1e-5); W = clamp(rint(W*s), -1, 1); multiplier = 1/s`` in float32 with ties to
-even, so |W|*s = 0.5 becomes 0. The mean is accumulated in float64 over row blocks and rounded once; torch sums float32
-pairwise and may land on a neighbouring float, which moves a trit only where |W| lies on the tie.
+Absmean is exactly ``s = 1 / max(mean|W|, 1e-5); W = clamp(rint(W*s), -1, 1); multiplier = 1/s`` in float32
+with ties to even, so |W|*s = 0.5 becomes 0. The mean is accumulated in float64 over row blocks and rounded
+once; torch sums float32 pairwise and may land on a neighbouring float, which moves a trit only where |W|
+lies on the tie.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def unpack_codes(packed: Bytes) -> npt.NDArray[np.int8]:
 
 
 class TernaryTensor(ABC):
-    """A ternary matrix that is read when asked for. ``shape`` is [N, K]; nothing is kept between calls but ``scale``."""
+    """A ternary matrix [N, K] that is read when asked for; nothing but ``scale`` is kept between calls."""
 
     def __init__(self, name: str, shape: tuple[int, int]) -> None:
         self.name = name
@@ -171,7 +172,7 @@ class MasterWeights(TernaryTensor):
 
 
 def read_scale(stored: StoredTensor, is_multiplier: bool) -> np.float32:
-    """The multiplier behind a stored ``weight_scale``. Raises CheckpointError unless it is one positive finite number."""
+    """The multiplier behind a stored ``weight_scale``; refused unless it is one positive finite number."""
     where = f"{stored.file}: tensor {stored.name}"
     if stored.dtype not in FLOAT_DTYPES or stored.shape not in ((), (1,)):
         raise CheckpointError(

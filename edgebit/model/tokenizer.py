@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint: its files, the token prepended to a prompt, the tokens that end an answer, the chat template."""
+"""The tokenizer of a checkpoint: files, the token before a prompt, the tokens that end one, chat template."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPANION_FILES = (
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """``files`` maps the name of every companion file present to its content; tokenizer.json is always among them."""
+    """``files`` maps the name of every companion file to its content; tokenizer.json is always there."""
 
     folder: Path
     files: Mapping[str, bytes]
@@ -43,7 +43,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> TokenizerFiles:
     path = folder / TOKENIZER_FILE
     if not path.is_file():
         raise TokenizerError(
-            f"{folder}: no {TOKENIZER_FILE}; save the tokenizer in the fast format (AutoTokenizer(...).save_pretrained)"
+            f"{folder}: no {TOKENIZER_FILE}; save the tokenizer in the fast format of transformers"
         )
     tokenizer = read_json(path, TokenizerError)
     settings = _Settings(
@@ -78,8 +78,9 @@ class _Settings:
     def bos(self, config: ModelConfig) -> int | None:
         """The token the tokenizer itself would prepend.
 
-        A model may declare a bos_token_id that its tokenizer never emits (GPT-2 and Falcon3 do): prepending it would change the
-        answer, so the id counts only where the tokenizer says it is added, by add_bos_token or by its post-processor.
+        A model may declare a bos_token_id that its tokenizer never emits (GPT-2 and Falcon3 do): prepending
+        it would change the answer, so the id counts only where the tokenizer says it is added, by
+        add_bos_token or by its post-processor.
         """
         if self.config is None:
             return config.bos_token_id
@@ -93,7 +94,7 @@ class _Settings:
         return None
 
     def stops(self, config: ModelConfig) -> tuple[int, ...]:
-        """config ∪ generation_config ∪ the tokenizer's own eos token, ascending (2B-4T needs all: 128001 and 128009)."""
+        """config ∪ generation_config ∪ the tokenizer's eos token, ascending (2B-4T: 128001 and 128009)."""
         generation = token_ids(
             self.generation.get("eos_token_id"), f"{self.tokenizer_path.parent}/generation_config.json"
         )
@@ -136,7 +137,7 @@ def _prepends(post_processor: Any, token: str) -> bool:
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
-    """chat_template.jinja wins over tokenizer_config.json, as in transformers; of several named ones "default" counts."""
+    """chat_template.jinja wins over tokenizer_config.json, as in transformers; of several "default" is it."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         try:
