@@ -29,6 +29,7 @@ ALL_IN_ROOM = (
     "all the {device} in the {room}", "all {device} in the {room}", "all the {room} {device}",
     "every {device} in the {room}", "all {room} {device}", "both {device} in the {room}",
 )  # fmt: skip
+ONLY_ROOM = ("the {room}", "my {room}", "the whole {room}", "our {room}", "{room}")
 EVERYTHING = ("everything", "all devices", "all the devices", "everything in the house", "everything in here")
 EVERYTHING_IN_ROOM = ("everything in the {room}", "all devices in the {room}", "everything in my {room}")
 
@@ -66,6 +67,21 @@ DIMMER = (
     "decrease the brightness of {x}", "reduce the brightness of {x}", "make {x} a bit darker",
     "make {x} a little dimmer", "lower the brightness of {x}", "lower {x} a bit", "i want {x} darker",
     "i need {x} dimmer", "{x} darker", "{x} is too bright", "{x} should be dimmer",
+)  # fmt: skip
+DIM_ROOM = (
+    "dim {x} to {value}", "brighten {x} to {value}", "dim {x} down to {value}", "light {x} to {value}",
+    "light up {x} to {value}",
+)  # fmt: skip
+BRIGHTER_ROOM = (
+    "make {x} brighter", "make {x} a bit brighter", "brighten {x}", "brighten up {x}", "light up {x}",
+    "{x} is too dark", "i want {x} brighter", "more light in {x}", "i need more light in {x}",
+    "give me more light in {x}", "it is too dark in {x}", "it is dark in {x}", "make it brighter in {x}",
+    "make {x} a little brighter", "{x} should be brighter",
+)  # fmt: skip
+DIMMER_ROOM = (
+    "make {x} darker", "make {x} a bit darker", "make {x} dimmer", "dim {x}", "dim down {x}", "dim {x} a bit",
+    "{x} is too bright", "i want {x} darker", "less light in {x}", "i need less light in {x}",
+    "it is too bright in {x}", "make it darker in {x}", "make {x} a little darker", "{x} should be dimmer",
 )  # fmt: skip
 SET_COLOR = (
     "set {x} to {color}", "make {x} {color}", "turn {x} {color}", "turn {x} to {color}", "change {x} to {color}",
@@ -112,12 +128,13 @@ CLOSE_DOOR = (
     "i want {x} closed", "i need {x} closed", "{x} should be closed", "keep {x} closed", "pull {x} shut",
     "have {x} closed",
 )  # fmt: skip
+ALL_DOORS = ("all the doors", "all doors", "every door", "all of the doors", "the doors")
 DOOR_NAMES = ("the {device}", "{device}", "my {device}", "our {device}", "that {device}")
 
 UNKNOWN_DEVICE_ANSWER = "Sorry, I do not know that device."
 
 _STATEMENT_STARTS = ("i ", "{", "the ", "my ", "our ", "that ", "all ", "every", "each ", "both ",
-                     "in ")  # fmt: skip
+                     "in ", "more ", "less ", "it ")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -184,10 +201,12 @@ def _switch_many(sampler: Sampler, name: str, patterns: tuple[str, ...]) -> Requ
 
 
 def brightness(sampler: Sampler) -> Request:
+    if sampler.chance(0.15):
+        return _room_brightness(sampler)
     if sampler.chance(0.35):
         return _brightness_step(sampler)
     target = subject(sampler, words.LIGHTS, "set_brightness")
-    value = 5 * sampler.integer(1, 20) if sampler.chance(0.6) else sampler.integer(1, 100)
+    value = _percent(sampler)
     sampler.combination("brightness", target.device, value)
     template = target.template(sampler, SET_BRIGHTNESS)
     text = template.format(value=percentage(sampler, value), **target.spoken)
@@ -204,6 +223,24 @@ def _brightness_step(sampler: Sampler) -> Request:
     return Request(template.format(**target.spoken), answer, is_imperative(template))
 
 
+def _room_brightness(sampler: Sampler) -> Request:
+    """A room without a device means its light."""
+    name, patterns = sampler.choice(
+        (("brighten", BRIGHTER_ROOM), ("dim", DIMMER_ROOM), ("set_brightness", DIM_ROOM))
+    )
+    room = sampler.choice(tuple(words.ROOMS))
+    value = _percent(sampler) if name == "set_brightness" else None
+    sampler.combination(name, "only room", room)
+    template = sampler.template(patterns, x=ONLY_ROOM)
+    text = template.format(room=room, value=percentage(sampler, value or 0))
+    answer = action(name, device="light", room=words.ROOMS[room], value=value)
+    return Request(text, answer, is_imperative(template))
+
+
+def _percent(sampler: Sampler) -> int:
+    return 5 * sampler.integer(1, 20) if sampler.chance(0.6) else sampler.integer(1, 100)
+
+
 def color(sampler: Sampler) -> Request:
     target = subject(sampler, words.LIGHTS, "set_color")
     value = sampler.choice(words.COLORS)
@@ -218,10 +255,21 @@ def cover(sampler: Sampler) -> Request:
         return _cover_position(sampler)
     opening = sampler.chance(0.5)
     name = "open" if opening else "close"
+    if sampler.chance(0.08):
+        return _all_covers(sampler, name, OPEN if opening else CLOSE)
     target = subject(sampler, words.COVERS, name)
     template = target.template(sampler, OPEN if opening else CLOSE)
     answer = action(name, device=target.device, room=target.room)
     return Request(template.format(**target.spoken), answer, is_imperative(template))
+
+
+def _all_covers(sampler: Sampler, name: str, patterns: tuple[str, ...]) -> Request:
+    spoken = sampler.choice([cover for cover in words.COVERS if cover.endswith("s")])
+    sampler.combination(name, "all", spoken)
+    places = [place for place in EVERYWHERE if not place.startswith(("every ", "each "))]
+    template = sampler.template(patterns, x=places)
+    answer = action(name, device=words.COVERS[spoken], room="all")
+    return Request(template.format(device=spoken), answer, is_imperative(template))
 
 
 def _cover_position(sampler: Sampler) -> Request:
@@ -238,6 +286,9 @@ def door(sampler: Sampler) -> Request:
     name, patterns = sampler.choice(
         (("lock", LOCK), ("unlock", UNLOCK), ("open", OPEN_DOOR), ("close", CLOSE_DOOR))
     )
+    if name in ("lock", "unlock") and sampler.chance(0.12):
+        template = sampler.template(patterns, x=ALL_DOORS)
+        return Request(template, action(name, device="all doors"), is_imperative(template))
     device = sampler.choice(words.DOORS)
     sampler.combination(name, device)
     template = sampler.template(patterns, x=DOOR_NAMES)

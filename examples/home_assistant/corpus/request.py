@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 from .sampler import Sampler
@@ -30,6 +31,7 @@ _CLOSERS = (
     ("", 64), ("please", 9), (", please", 3), ("now", 4), ("for me", 4), ("right now", 3), (", thanks", 3),
     ("thank you", 3), ("right away", 2), ("if you can", 2), ("for me please", 2), ("now please", 1),
 )  # fmt: skip
+_CAPITALS = ((re.compile(r"\btv\b"), "TV"), (re.compile(r"\bac\b"), "AC"), (re.compile(r"\bi\b"), "I"))
 _GREETINGS = (("", 80), ("hey,", 6), ("ok,", 5), ("hi,", 3), ("so,", 3), ("well,", 3))
 
 
@@ -51,7 +53,10 @@ def with_politeness(sampler: Sampler, request: Request) -> str:
 
 
 def with_typing_habits(sampler: Sampler, text: str) -> str:
-    """Capital first letter and a full stop for some; most people type neither."""
+    """Capitals and a full stop for some; most people type neither."""
+    for pattern, capitals in _CAPITALS:
+        if pattern.search(text) and sampler.chance(0.3):
+            text = pattern.sub(capitals, text)
     habit = sampler.integer(0, 9)
     if habit < 7:
         return text

@@ -30,10 +30,18 @@ COOLER = (
     "{it} is too hot", "{it} is hot", "{it} is boiling", "{it} should be cooler", "i need {it} cooler",
     "{it} is too warm", "{it} is a bit hot", "{it} feels hot",
 )  # fmt: skip
-HEAT_UP = ("turn up the heat{where}", "turn the heat up{where}", "warm up{where}", "more heat{where}",
-           "turn up the heating{where}", "heat up{where}")  # fmt: skip
-HEAT_DOWN = ("turn down the heat{where}", "turn the heat down{where}", "cool down{where}", "less heat{where}",
-             "turn down the heating{where}", "cool off{where}")  # fmt: skip
+HEAT_UP = (
+    "turn up the heat{where}", "turn the heat up{where}", "warm up{where}", "more heat{where}",
+    "turn up the heating{where}", "heat up{where}", "raise the temperature{where}", "increase the heat{where}",
+    "increase the temperature{where}", "turn up the thermostat{where}", "turn the thermostat up{where}",
+    "turn up the temperature{where}", "turn the heating up{where}", "turn the temperature up{where}",
+)  # fmt: skip
+HEAT_DOWN = (
+    "turn down the heat{where}", "turn the heat down{where}", "cool down{where}", "less heat{where}",
+    "turn down the heating{where}", "cool off{where}", "lower the temperature{where}", "reduce the heat{where}",
+    "decrease the temperature{where}", "turn down the thermostat{where}", "turn the thermostat down{where}",
+    "turn down the temperature{where}", "turn the heating down{where}", "turn the temperature down{where}",
+)  # fmt: skip
 IN_ROOM = (" in the {room}", " in my {room}", " in our {room}")
 
 PLAY = (
@@ -42,13 +50,14 @@ PLAY = (
     "i would like to hear {g}", "i would like {g}", "let us listen to {g}", "can we hear {g}",
 )  # fmt: skip
 GENRE_WORDING = ("{genre}", "some {genre}", "a bit of {genre}", "a little {genre}", "nice {genre}")
+ANY_MUSIC = ("music", "some music", "a song", "some songs", "the music", "something", "any music", "a bit of music")
 MUSIC_CONTROL = {
     "pause_music": ("pause {m}", "stop {m}", "hold {m}", "turn off {m}", "stop playing {m}", "switch off {m}",
                     "put {m} on pause", "no more {m}"),
     "resume_music": ("resume {m}", "continue {m}", "go on with {m}", "keep playing {m}", "unpause {m}",
                      "bring back {m}", "carry on with {m}"),
     "next_song": ("next {s}", "skip {s}", "skip this {s}", "play the next {s}", "go to the next {s}",
-                  "play another {s}", "next {s} please", "i do not like this {s}", "jump to the next {s}"),
+                  "play another {s}", "i do not like this {s}", "jump to the next {s}"),
     "previous_song": ("previous {s}", "play the previous {s}", "go back to the last {s}", "play the last {s} again",
                       "go back one {s}", "play that {s} again", "go to the previous {s}", "back to the last {s}"),
     "volume_up": ("turn up {v}", "turn {v} up", "raise {v}", "increase {v}", "make {m} louder", "{m} louder",
@@ -68,6 +77,10 @@ MUSIC = ("the music", "music", "the song", "my music")
 SONG = ("song", "track", "tune")
 VOLUME = ("the volume", "volume", "the sound volume", "the volume of the music", "the music volume")
 
+LOUD_DEVICE = ("the {device}", "my {device}", "{device}", "our {device}")
+DEVICE_VOLUME = ("the {device} volume", "the volume of the {device}", "the volume on the {device}",
+                 "the volume of my {device}", "{device} volume")  # fmt: skip
+
 TIMER = (
     "set {t}", "start {t}", "make {t}", "create {t}", "give me {t}", "run {t}", "begin {t}", "put on {t}",
     "i need {t}", "i want {t}", "{t}", "i would like {t}", "can i have {t}", "set up {t}", "start me {t}",
@@ -77,6 +90,10 @@ TIMER_WORDING = (
     "a countdown of {value} {units}", "a {value} {unit} countdown", "the timer for {value} {units}",
     "the timer to {value} {units}", "{value} {unit} timer", "a countdown for {value} {units}",
 )  # fmt: skip
+# Durations with a name of their own: as spoken, value, unit.
+NAMED_DURATIONS = (("half an hour", 30, "minutes"), ("an hour", 1, "hours"), ("a minute", 1, "minutes"))
+NAMED_DURATION_TIMER = ("a timer for {duration}", "a timer of {duration}", "timer for {duration}",
+                        "the timer for {duration}", "a countdown of {duration}")  # fmt: skip
 CANCEL = ("cancel {x}", "stop {x}", "delete {x}", "remove {x}", "turn off {x}", "clear {x}", "kill {x}", "forget {x}",
           "i do not need {x} anymore", "switch off {x}", "drop {x}", "end {x}")  # fmt: skip
 ALARM = (
@@ -187,3 +204,27 @@ IS_IT_ON_IN_ROOM = (
     "is the {device} still on in the {room}", "are the {device} off in the {room}",
     "did i leave the {device} on in the {room}", "are the {device} still on in the {room}",
 )  # fmt: skip
+QUERIES = {
+    "get_timer": (
+        "how much time is left", "how much time is left on the timer", "how long is left on the timer",
+        "how long does the timer still run", "check the timer", "what is left on the timer", "when is the timer done",
+        "tell me how much time is left", "check my timer", "how much longer on the timer", "is the timer running",
+        "what is the timer at", "show me the timer", "how many minutes are left", "show the timer",
+    ),
+    "get_list": (
+        "what is on the shopping list", "what is on my shopping list", "what is on the list", "what is on my list",
+        "read the shopping list", "read me the shopping list", "show me the shopping list", "tell me what is on the list",
+        "read my shopping list", "show my shopping list", "show me my list", "read the list", "check the shopping list",
+        "what do we need to buy", "what do i need to buy", "tell me what is on my shopping list", "show the list",
+    ),
+    "clear_list": (
+        "clear the shopping list", "clear my shopping list", "empty the shopping list", "delete the shopping list",
+        "clear the list", "empty my list", "remove everything from the list", "delete my list", "clear my list",
+        "remove everything from the shopping list", "empty the list", "start a new shopping list", "erase the list",
+    ),
+    "get_alarms": (
+        "what alarms do i have", "when is my alarm", "when does my alarm ring", "show me my alarms", "check my alarm",
+        "is my alarm set", "is an alarm set", "which alarms are set", "show my alarms", "do i have an alarm",
+        "tell me when my alarm rings", "what time is my alarm", "what time is my alarm set for", "list my alarms",
+    ),
+}  # fmt: skip

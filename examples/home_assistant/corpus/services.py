@@ -12,8 +12,8 @@ from .sampler import Sampler
 from .spoken import number, percentage, time_of_day
 
 _INVENTED_ITEM_SHARE = 0.3
-_QUESTION_STARTS = ("is ", "are ", "did ", "what", "how", "have i", "do you", "can i", "can we")
-_STATEMENT_STARTS = ("it ", "we ", "there ", "nobody", "dinner", "time ", "at ", "tomorrow ", "more ", "less ",
+_QUESTION_STARTS = ("is ", "are ", "did ", "what", "how", "have i", "do ", "when", "which", "can i", "can we")
+_STATEMENT_STARTS = ("it ", "we ", "there ", "nobody", "dinner", "time ", "at ", "tomorrow", "more ", "less ",
                      "let us", "do not", "no ", "good ")  # fmt: skip
 
 
@@ -55,10 +55,10 @@ def warmer_or_cooler(sampler: Sampler) -> Request:
     warmer = sampler.chance(0.5)
     answer_name = "warmer" if warmer else "cooler"
     name, room = _room(sampler)
-    form = sampler.integer(0, 3)
+    form = sampler.integer(0, 4)
     nowhere: Sequence[str] = ("",)
-    where = nowhere if form == 0 else say.IN_ROOM
-    if form == 3:
+    where = nowhere if form in (0, 4) else say.IN_ROOM
+    if form >= 3:
         template = sampler.template(say.HEAT_UP if warmer else say.HEAT_DOWN, where=where)
     else:
         feeling = [pattern + "{where}" for pattern in (say.WARMER if warmer else say.COOLER)]
@@ -73,6 +73,8 @@ def warmer_or_cooler(sampler: Sampler) -> Request:
 
 
 def play(sampler: Sampler) -> Request:
+    if sampler.chance(0.15):
+        return _any_music(sampler)
     genre = sampler.choice(words.GENRES)
     if sampler.chance(0.5):
         template = sampler.template(say.PLAY, g=say.GENRE_WORDING)
@@ -83,8 +85,30 @@ def play(sampler: Sampler) -> Request:
     return _request(sampler, template, action("play_music", room=room, value=genre), genre=genre, room=name)
 
 
+def _any_music(sampler: Sampler) -> Request:
+    """Music without a genre."""
+    if sampler.chance(0.6):
+        return _request(sampler, sampler.template(say.PLAY, g=say.ANY_MUSIC), action("play_music"))
+    name, room = _room(sampler)
+    sampler.combination("play", "any", name)
+    template = sampler.template([pattern + "{where}" for pattern in say.PLAY], g=say.ANY_MUSIC, where=say.IN_ROOM)
+    return _request(sampler, template, action("play_music", room=room), room=name)
+
+
+def _loud_device(sampler: Sampler, purpose: str) -> tuple[str, str]:
+    """A device with a volume of its own as spoken, and its canonical name."""
+    spoken = sampler.choice(("tv", "television", "radio", "speaker", "speakers"))
+    sampler.combination(purpose, spoken)
+    return spoken, words.APPLIANCES[spoken]
+
+
 def music_control(sampler: Sampler) -> Request:
     name = sampler.choice(tuple(say.MUSIC_CONTROL))
+    if name in ("volume_up", "volume_down", "mute") and sampler.chance(0.5):
+        spoken, device = _loud_device(sampler, name)
+        patterns = [pattern for pattern in say.MUSIC_CONTROL[name] if "{" in pattern]
+        template = sampler.template(patterns, m=say.LOUD_DEVICE, v=say.DEVICE_VOLUME)
+        return _request(sampler, template, action(name, device=device), device=spoken)
     template = sampler.template(say.MUSIC_CONTROL[name], m=say.MUSIC, s=say.SONG, v=say.VOLUME)
     return _request(sampler, template, action(name))
 
@@ -93,11 +117,20 @@ def volume(sampler: Sampler) -> Request:
     value = 5 * sampler.integer(1, 20) if sampler.chance(0.6) else sampler.integer(1, 100)
     sampler.combination("volume", value)
     spoken = percentage(sampler, value) if sampler.chance(0.5) else number(sampler, value)
+    if sampler.chance(0.3):
+        device_name, device = _loud_device(sampler, "set_volume")
+        template = sampler.template(say.SET_VOLUME, v=say.DEVICE_VOLUME)
+        answer = action("set_volume", device=device, value=value)
+        return _request(sampler, template, answer, value=spoken, device=device_name)
     template = sampler.template(say.SET_VOLUME, v=say.VOLUME)
     return _request(sampler, template, action("set_volume", value=value), value=spoken)
 
 
 def timer(sampler: Sampler) -> Request:
+    if sampler.chance(0.06):
+        duration, value, units = sampler.choice(say.NAMED_DURATIONS)
+        template = sampler.template(say.TIMER, t=say.NAMED_DURATION_TIMER)
+        return _request(sampler, template, action("set_timer", value=value, unit=units), duration=duration)
     unit = sampler.choice(("second", "minute", "minute", "hour"))
     value = sampler.integer(1, 12) if unit == "hour" else sampler.integer(1, 60)
     if unit != "hour" and sampler.chance(0.5):
@@ -111,6 +144,9 @@ def timer(sampler: Sampler) -> Request:
 
 def alarm(sampler: Sampler) -> Request:
     spoken, canonical = time_of_day(sampler)
+    if sampler.chance(0.2):
+        template = sampler.template(("{a} tomorrow", "{a} tomorrow", "tomorrow {a}"), a=say.ALARM)
+        return _request(sampler, template, action("set_alarm", time=canonical, day="tomorrow"), time=spoken)
     template = sampler.template(say.ALARM)
     return _request(sampler, template, action("set_alarm", time=canonical), time=spoken)
 
@@ -198,3 +234,9 @@ def temperature_question(sampler: Sampler) -> Request:
     sampler.combination("get_temperature", name)
     template = sampler.template(say.HOW_WARM, where=say.IN_ROOM)
     return _request(sampler, template, action("get_temperature", room=room), room=name)
+
+
+def query(sampler: Sampler) -> Request:
+    """Questions about timers, alarms and the list, and emptying the list."""
+    name = sampler.choice(tuple(say.QUERIES))
+    return _request(sampler, sampler.template(say.QUERIES[name]), action(name))
