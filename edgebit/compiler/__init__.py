@@ -14,7 +14,7 @@ __all__ = ["CompiledModel", "Target", "compile_graph", "load_target"]
 
 
 def __getattr__(name: str) -> object:
-    """TVM takes seconds to import: not before something is compiled (bundles and targets are read without it)."""
+    """TVM takes seconds to import: not before something is compiled (reading bundles needs none)."""
     if name == "compile_graph":
         from edgebit.compiler.compile import compile_graph
 

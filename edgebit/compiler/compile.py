@@ -22,10 +22,11 @@ _CONTEXT_MULTIPLE = 16  # keys of a cache block
 def compile_graph(
     model: OnnxModel, target: Target, context: int | None = None, progress: Progress | None = None
 ) -> CompiledModel:
-    """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of 16).
+    """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of
+    16).
 
-    Weights are not read here beyond scales and norms: the result streams them when it is written.
-    Raises CompileError, TargetError.
+    Weights are not read here beyond scales and norms: the result streams them when it is written. Raises
+    CompileError, TargetError.
     """
     report = progress or Silent()
     unknown = [name for name in target.tiers if name not in TIERS]

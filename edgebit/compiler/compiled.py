@@ -10,15 +10,17 @@ from edgebit.compiler.emit import plan_source
 from edgebit.compiler.plan import CHUNK, Plan
 from edgebit.compiler.target import Target
 from edgebit.compiler.weights import Weights
-from edgebit.graph.metadata import GraphMetadata
+from edgebit.graph import GraphMetadata
 from edgebit.schedules.tier import TIERS
 
-Facts = Mapping[str, "str | int | float | bool | None | list[str]"]
+Facts = Mapping[str, "str | int | float | bool | list[str] | None"]
 
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """Plan, weights and kernels of one model for one target. ``objects``: relocatable object by tier name, best first."""
+    """Plan, weights and kernels of one model for one target. ``objects``: relocatable object by tier name,
+    best first.
+    """
 
     metadata: GraphMetadata
     target: Target
@@ -52,7 +54,9 @@ class CompiledModel:
 
     @property
     def memory(self) -> Facts:
-        """Bytes the runtime needs; the cache is touched as the conversation grows, scratch is for each thread."""
+        """Bytes the runtime needs; the cache is touched as the conversation grows, scratch is for each
+        thread.
+        """
         return {
             "weights": self.weights.size,
             "activations": self.plan.arena_bytes,

@@ -1,4 +1,6 @@
-"""EDGEBIT_DEBUG: every layer can be looked at. 1 tracebacks, 2 the fused graph and the plan, 3 schedules, 4 assembly (stderr)."""
+"""EDGEBIT_DEBUG: every layer can be looked at. 1 tracebacks, 2 the fused graph and the plan, 3 schedules, 4
+assembly (stderr).
+"""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """What the engine takes for granted of a decoder graph, proven on the graph before anything is built on it.
 
-The runtime keeps the KV cache as its own state, walks positions 0, 1, 2, … and attends causally. An ONNX file says all of this
-explicitly (past/present tensors, an attention mask computed from inputs, position ids), and could say something else: these
-checks refuse a graph that does.
+The runtime keeps the KV cache as its own state, walks positions 0, 1, 2, … and attends causally. An ONNX file
+says all of this explicitly (past/present tensors, an attention mask computed from inputs, position ids), and
+could say something else: these checks refuse a graph that does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,19 +28,24 @@ _LENGTHS = ((0, 5), (3, 1), (7, 4))  # (past, new) token counts at which the mas
 
 @dataclass(frozen=True)
 class DecoderInterface:
-    """The state the engine keeps: for each layer the graph inputs that hold its past keys and values, in layer order."""
+    """The state the engine keeps: for each layer the graph inputs that hold its past keys and values, in
+    layer order.
+    """
 
     caches: tuple[tuple[str, str], ...]
 
 
 def check_decoder(model: ir.Model) -> DecoderInterface:
-    """Raises CompileError unless ``model`` is a causal decoder with explicit caches (the names of onnxruntime-genai)."""
+    """Raises CompileError unless ``model`` is a causal decoder with explicit caches (the names of
+    onnxruntime-genai).
+    """
     graph = model.graph
     inputs = {str(value.name): value for value in graph.inputs}
     for required in (TOKENS, POSITIONS, MASK):
         if required not in inputs:
             raise CompileError(
-                f"the graph has no input {required!r}: edgebit compiles decoders with the inputs of onnxruntime-genai"
+                f"the graph has no input {required!r}: edgebit compiles decoders "
+                "with the inputs of onnxruntime-genai"
             )
     outputs = {str(value.name): value for value in graph.outputs}
     if LOGITS not in outputs:
@@ -59,7 +65,7 @@ def check_decoder(model: ir.Model) -> DecoderInterface:
 
 
 def _check_cache(node: ir.Node, inputs: dict[str, ir.Value], outputs: dict[str, ir.Value]) -> tuple[str, str]:
-    """An Attention node must read past_key_values.N.key/value and write present.N.key/value with the same N."""
+    """An Attention node must read past_key_values.N.* and write present.N.* with the same N."""
     where = f"node {node.name} (Attention)"
     if len(node.inputs) < 6 or len(node.outputs) < 3:
         raise CompileError(
@@ -84,7 +90,9 @@ def _check_cache(node: ir.Node, inputs: dict[str, ir.Value], outputs: dict[str, 
 
 
 def _check_causal(graph: ir.Graph, mask: ir.Value | None) -> None:
-    """The mask must be what causality says, whatever nodes compute it: evaluate them with onnx's reference evaluator."""
+    """The mask must be what causality says, whatever nodes compute it: evaluate them with onnx's reference
+    evaluator.
+    """
     if mask is None:
         raise CompileError(
             "an Attention node has no mask: edgebit expects the causal mask computed from attention_mask"
@@ -93,12 +101,13 @@ def _check_causal(graph: ir.Graph, mask: ir.Value | None) -> None:
     for past, new in _LENGTHS:
         positions = np.arange(past, past + new, dtype=np.int64)[None]
         feeds = {MASK: np.ones((1, past + new), np.int64), POSITIONS: positions}
-        found = evaluator.run(None, {name: feeds[name] for name in evaluator.input_names})[0]
-        if not np.array_equal(
-            _visible(found, (new, past + new)), np.arange(past + new)[None] <= positions[0][:, None]
-        ):
+        needed = {str(name): feeds[str(name)] for name in evaluator.input_names}
+        outputs: list[Any] = list(evaluator.run(None, needed))
+        found = _visible(outputs[0], (new, past + new))
+        causal = np.arange(past + new)[None] <= positions[0][:, None]
+        if not np.array_equal(found, causal):
             raise CompileError(
-                f"the attention mask {mask.name} is not causal (evaluated with {past} past and {new} new tokens): "
+                f"the attention mask {mask.name} is not causal (with {past} past and {new} new tokens): "
                 "sliding windows, prefixes and bidirectional attention are not supported"
             )
 
@@ -131,7 +140,8 @@ def _subgraph(graph: ir.Graph, output: ir.Value) -> onnx.ModelProto:
             inputs[value.name] = value
         else:
             raise CompileError(
-                f"the attention mask {output.name} depends on {value.name}; expected {MASK} and {POSITIONS} only"
+                f"the attention mask {output.name} depends on {value.name}; "
+                f"expected {MASK} and {POSITIONS} only"
             )
     nodes = [ir.serde.serialize_node(node) for node in graph if str(node.outputs[0].name) in needed]
     proto = onnx.helper.make_graph(

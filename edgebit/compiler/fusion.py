@@ -21,7 +21,8 @@ def fuse(module: tvm.IRModule) -> relax.Function:
     for variable, value in bindings(fused):
         if isinstance(value, relax.Call) and not value.op.name.startswith("edgebit."):
             raise CompileError(
-                f"node {variable.name_hint}: no kernel computes {value.op.name} here; the decoder has another form than edgebit fuses"
+                f"node {variable.name}: no kernel computes {value.op.name} here; "
+                "the decoder has another form than edgebit fuses"
             )
     return fused
 

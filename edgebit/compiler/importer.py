@@ -1,8 +1,9 @@
 """ONNX → Relax, by (domain, operator), without touching the weights.
 
-Operators of the domain ``ai.edgebit`` and those of opset 23 that TVM's converters lack become operators of `operators.py`; all
-others go through TVM's own converter of that operator. Floating-point and packed initializers become trailing parameters of
-``main``: their bytes stay where they are until `weights.py` streams them. The batch dimension is specialised to 1.
+Operators of the domain ``ai.edgebit`` and those of opset 23 that TVM's converters lack become operators of
+`operators.py`; all others go through TVM's own converter of that operator. Floating-point and packed
+initializers become trailing parameters of ``main``: their bytes stay where they are until `weights.py`
+streams them. The batch dimension is specialised to 1.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edgebit.errors import CompileError
 
 EDGEBIT_DOMAIN = "ai.edgebit"
 _BATCH_DIMENSION = "batch_size"
+_NODE = "tvm_custom"  # the attribute under which TVM's converters look for the node's name
 
 Inputs = list[Any]
 Attributes = dict[str, Any]
@@ -30,7 +32,9 @@ Converter = Callable[[relax.BlockBuilder, Inputs, Attributes], Any]
 
 @dataclass(frozen=True)
 class ImportedGraph:
-    """``module["main"]`` takes the graph inputs, then the weights; ``parameters``: initializer name by Relax variable name."""
+    """``module["main"]`` takes the graph inputs, then the weights; ``parameters``: initializer name by Relax
+    variable name.
+    """
 
     module: tvm.IRModule
     parameters: dict[str, str]
@@ -48,12 +52,20 @@ def _dequantize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
     return call("dequantize", inputs[:3])
 
 
-def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, _: Attributes) -> Any:
+def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
     x, weight, weight_scale = inputs[:3]
-    quantized = builder.emit(call("quantize_activation", [x]))
+    name = attributes[_NODE]["name"]
+    quantized = builder.emit(call("quantize_activation", [x]), name_hint=_identifier(f"{name}.quantize"))
     codes, scale = builder.emit(quantized[0]), builder.emit(quantized[1])
     accumulator = builder.emit(call("ternary_matmul", [codes, weight]))
     return call("dequantize", [accumulator, scale, weight_scale])
+
+
+def _gather(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    """Rows of a table. TVM's converter would wrap negative indices; the runtime refuses such tokens."""
+    if attributes.get("axis", 0) != 0 or len(inputs[0].ty.shape.values) != 2:
+        raise CompileError("Gather other than rows of a matrix is not supported")
+    return relax.op.take(inputs[0], inputs[1], axis=0)
 
 
 def _rms_normalization(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
@@ -96,6 +108,7 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
     (EDGEBIT_DOMAIN, "TernaryMatMulInteger"): _ternary_matmul,
     (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
     (EDGEBIT_DOMAIN, "BitLinear"): _bit_linear,
+    ("", "Gather"): _gather,
     ("", "RMSNormalization"): _rms_normalization,
     ("", "RotaryEmbedding"): _rotary_embedding,
     ("", "Attention"): _attention,
@@ -129,13 +142,13 @@ class _Importer:
                 raise CompileError(f"initializer {name}: it has no value")
             if _is_parameter(tensor):
                 variable = relax.Var(
-                    _identifier(name), relax.TensorType([int(d) for d in tensor.shape], _dtype(tensor))
+                    _identifier(name), relax.TensorType(list(tensor.shape.numpy()), _dtype(tensor))
                 )
-                parameters[variable.name_hint] = name
+                parameters[variable.name] = name
                 variables.append(variable)
                 self.values[name] = variable
             else:
-                self.values[name] = relax.const(tensor.numpy())
+                self.values[name] = relax.const(tvm.runtime.tensor(tensor.numpy()))
         with self.builder.function("main", variables):
             with self.builder.dataflow():
                 for node in self.graph:
@@ -170,6 +183,7 @@ class _Importer:
         for value in node.inputs:
             inputs.append(None if value is None else self.values[str(value.name)])
         attributes = {name: _attribute(attribute) for name, attribute in node.attributes.items()}
+        attributes[_NODE] = {"name": node.name or node.op_type, "num_outputs": len(node.outputs)}
         try:
             result = self.builder.normalize(self._convert(node, inputs, attributes, where))
         except CompileError as error:
@@ -190,25 +204,27 @@ class _Importer:
                 sorted(name for known_domain, name in CONVERTERS if known_domain == EDGEBIT_DOMAIN)
             )
             raise CompileError(
-                f"{where}: unknown operator; known are the standard operators TVM imports and {EDGEBIT_DOMAIN}: {known}"
+                f"{where}: unknown operator; known are the standard operators TVM imports "
+                f"and {EDGEBIT_DOMAIN}: {known}"
             )
-        attributes["tvm_custom"] = {"name": node.name, "num_outputs": len(node.outputs)}
         return self.stock[node.op_type].get_converter(self.opset)(
             self.builder, inputs, attributes, [self.values, {}]
         )
 
     def _bind(self, node: ir.Node, result: Any) -> None:
-        """Bind the node's outputs to variables that carry its name, so that later passes can name the node in errors."""
+        """Bind the node's outputs to variables that carry its name, so that later passes can name the node in
+        errors.
+        """
+        name = _identifier(node.name or node.op_type)
         if isinstance(result.ty, relax.TupleType):
-            whole = self.builder.emit(result, name_hint=_identifier(node.name or node.op_type))
+            whole = self.builder.emit(result, name_hint=f"{name}_outputs")
             for index, output in enumerate(node.outputs):
-                self.values[str(output.name)] = self.builder.emit(whole[index])
-        elif isinstance(result, relax.Constant):
+                item = self.builder.emit(whole[index], name_hint=_identifier(output.name))
+                self.values[str(output.name)] = item
+        elif isinstance(result, tvm.ir.GenericConst):
             self.values[str(node.outputs[0].name)] = result
         else:
-            self.values[str(node.outputs[0].name)] = self.builder.emit(
-                result, name_hint=_identifier(node.name or node.op_type)
-            )
+            self.values[str(node.outputs[0].name)] = self.builder.emit(result, name_hint=name)
 
 
 def _is_parameter(tensor: ir.TensorProtocol) -> bool:

@@ -19,7 +19,8 @@ def build_object(kernels: Iterable[KernelInstance], tier: Tier, triple: str) -> 
         kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
         if CHUNK % kernel.token_tile:
             raise CompileError(
-                f"kernel {instance.name} of tier {tier.name}: its tile of {kernel.token_tile} tokens does not divide {CHUNK}"
+                f"kernel {instance.name} of tier {tier.name}: its tile of {kernel.token_tile} tokens "
+                f"does not divide {CHUNK}"
             )
         functions[symbol(tier.name, instance)] = kernel.prim_func
         show(LEVEL_SCHEDULE, f"{instance.symbol} for {tier.name}", kernel.prim_func.script)

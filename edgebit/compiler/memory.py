@@ -1,4 +1,6 @@
-"""Static memory: every buffer of the arena gets an offset once, at compile time; nothing is allocated while running."""
+"""Static memory: every buffer of the arena gets an offset once, at compile time; nothing is allocated while
+running.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,11 @@ class Buffer:
 
 
 def place(buffers: Sequence[Buffer]) -> int:
-    """Give each buffer the lowest offset that no buffer alive at the same time covers; returns the arena's size.
+    """Give each buffer the lowest offset that no buffer alive at the same time covers; returns the arena's
+    size.
 
-    Larger buffers are placed first, which keeps the holes small; ties keep their order, so that the result is deterministic.
+    Larger buffers are placed first, which keeps the holes small; ties keep their order, so that the result is
+    deterministic.
     """
     placed: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda b: -b.size):

@@ -1,8 +1,9 @@
 """The Relax operators of edgebit: what an imported graph and the fused graph are written in.
 
-Two groups. *Graph operators* mirror nodes of the ONNX file (DESIGN section 3) one to one; *kernel operators* are what the fusion
-passes turn them into, and each becomes one or a few steps of the plan (`planner.py`). They are ordinary `ir.Op`s with shape
-inference, so that Relax printing, well-formedness checks and dataflow patterns work on them as on TVM's own.
+Two groups. *Graph operators* mirror nodes of the ONNX file (DESIGN section 3) one to one; *kernel operators*
+are what the fusion passes turn them into, and each becomes one or a few steps of the plan (`planner.py`).
+They are ordinary `ir.Op`s with shape inference, so that Relax printing, well-formedness checks and dataflow
+patterns work on them as on TVM's own.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ OPERATORS: Mapping[str, _Operator] = {
     "attention_block": _Operator(
         ("codes", "scale", "query", "query_scale", "key", "key_scale", "value", "value_scale", "cos", "sin"),
         _attention_block,
-        "projections, rotary embedding, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale, layer",
+        "projections, rotary, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale",
     ),
     "head": _Operator(
         ("x", "norm_weight", "table"), _matmul_rows(2, "float32"), "logits of rms_norm(x); attribute eps"

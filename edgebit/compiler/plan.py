@@ -1,7 +1,7 @@
 """The plan: steps over static buffers, as the executor walks them (edgebit/runtime/native/plan.h).
 
-Every step names two kernels, one for a single token and one for a chunk of tokens; their arguments are the same, so the decode and
-the prefill plan share buffers, offsets and scalars.
+Every step names two kernels, one for a single token and one for a chunk of tokens; their arguments are the
+same, so the decode and the prefill plan share buffers, offsets and scalars.
 """
 
 from __future__ import annotations

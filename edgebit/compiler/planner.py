@@ -1,25 +1,26 @@
 """The fused graph → plan and weights: each kernel operator becomes steps over static buffers.
 
-Activations are ``[CHUNK][pad(features)]`` float32 rows (int8 for codes) in the arena, where `memory.py` gives buffers that do not
-live at the same time the same place. The residual stream is updated in place. Sizes are those of a chunk; decoding uses row 0.
+Activations are ``[CHUNK][pad(features)]`` float32 rows (int8 for codes) in the arena, where `memory.py` gives
+buffers that do not live at the same time the same place. The residual stream is updated in place. Sizes are
+those of a chunk; decoding uses row 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import onnx_ir as ir
 from tvm import relax
 
 from edgebit.compiler import weights as layout
+from edgebit.compiler.arena import Arena, InArena, Operand, Quantized, Rows, resolve
 from edgebit.compiler.fusion import bindings
 from edgebit.compiler.importer import ImportedGraph
-from edgebit.compiler.memory import Buffer, align, place
+from edgebit.compiler.memory import align
 from edgebit.compiler.plan import (
     BEGIN,
-    CHUNK,
     COUNT,
     POSITION,
     TOKEN_COUNT,
@@ -40,52 +41,15 @@ _F16 = 2
 _HEAD_GRAIN = 16  # vocabulary rows: a thread takes at least so many
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """An activation: float32 [CHUNK][pad(features)]."""
-
-    buffer: Buffer
-    features: int
-
-    @property
-    def width(self) -> int:
-        return pad(self.features)
-
-    @property
-    def row_bytes(self) -> int:
-        return self.width * _F32
-
-
-@dataclass(frozen=True)
-class _Quantized:
-    """int8 codes [CHUNK][pad(features)] with the int32 sum and the float32 scale of each token."""
-
-    codes: Buffer
-    sums: Buffer
-    scales: Buffer
-    features: int
-
-
-@dataclass(frozen=True)
-class _InArena:
-    """An argument whose buffer has no offset yet."""
-
-    buffer: Buffer
-    unit_stride: int = 0
-    row_stride: int = 0
-
-    def placed(self) -> Argument:
-        return Argument(Space.ARENA, self.buffer.offset, self.unit_stride, self.row_stride)
-
-
-_Operand = Argument | _InArena
 _SCRATCH = Argument(Space.SCRATCH, 0)
 
 
 def plan(
     graph: ImportedGraph, fused: relax.Function, initializers: Mapping[str, ir.Value], context: int
 ) -> tuple[Plan, Weights]:
-    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16). Raises CompileError naming what cannot be planned."""
+    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16). Raises CompileError naming what
+    cannot be planned.
+    """
     return _Planner(Sections(graph, initializers), context).run(fused)
 
 
@@ -94,8 +58,8 @@ class _Planner:
         self.sections = sections
         self.context = context
         self.values: dict[relax.Var, Any] = {}
-        self.buffers: list[Buffer] = []
-        self.steps: list[tuple[Step, tuple[_Operand, ...]]] = []
+        self.arena = Arena()
+        self.steps: list[tuple[Step, tuple[Operand, ...]]] = []
         self.head_start: int | None = None
         self.cache_bytes = self.scratch_bytes = self.layers = self.vocab_size = self.hidden_size = 0
 
@@ -115,16 +79,15 @@ class _Planner:
             elif isinstance(value, relax.Call):
                 name = value.op.name.removeprefix("edgebit.")
                 if name not in lower:
-                    raise CompileError(
-                        f"node {variable.name_hint}: {name} stands where no fused kernel covers it"
-                    )
-                self.values[variable] = lower[name](variable.name_hint, value)
+                    raise CompileError(f"node {variable.name}: {name} stands where no fused kernel covers it")
+                self.values[variable] = lower[name](variable.name, value)
         if self.head_start is None:
             raise CompileError(
-                "logits must be the product of the final norm and an embedding table; the graph has no such head"
+                "logits must be the product of the final norm and an embedding table; "
+                "the graph has no such head"
             )
-        arena_bytes = place(self.buffers)
-        steps = [replace(step, buffers=tuple(map(_placed, operands))) for step, operands in self.steps]
+        arena_bytes = self.arena.place()
+        steps = [replace(step, buffers=resolve(operands)) for step, operands in self.steps]
         result = Plan(
             vocab_size=self.vocab_size,
             hidden_size=self.hidden_size,
@@ -138,29 +101,29 @@ class _Planner:
         )
         return result, self.sections.weights
 
-    def _embedding(self, label: str, call: relax.Call) -> _Rows:
+    def _embedding(self, label: str, call: relax.Call) -> Rows:
         _ids, table = call.args
         self.hidden_size = int(table.ty.shape.values[1])
-        out = self._rows(label, self.hidden_size)
+        out = self.arena.rows(label, self.hidden_size)
         tokens = Argument(Space.TOKENS, 0, unit_stride=4)
-        operands = [
+        operands: list[Operand] = [
             tokens,
             replace(self.sections.table(table), unit_stride=0),
-            _InArena(out.buffer, out.row_bytes),
+            InArena(out.buffer, out.row_bytes),
         ]
         self._step(
             label, KernelInstance("embedding"), TOKEN_COUNT, operands, [COUNT, constant(out.width // 16)]
         )
         return out
 
-    def _norm_quantize(self, label: str, call: relax.Call) -> _Quantized:
+    def _norm_quantize(self, label: str, call: relax.Call) -> Quantized:
         x = self._rows_of(label, call.args[0])
-        out = self._quantized(label, x.features)
+        out = self.arena.quantized(label, x.features)
         kernel = KernelInstance("rmsnorm_quantize", (("eps", float(call.attrs["eps"])),))
-        operands = [
-            _InArena(x.buffer, x.row_bytes),
+        operands: list[Operand] = [
+            InArena(x.buffer, x.row_bytes),
             self.sections.vector(call.args[1], x.width),
-            *self._quantized_outputs(out),
+            *out.by_token(),
             self._scratch(x.row_bytes),
         ]
         self._step(
@@ -168,16 +131,16 @@ class _Planner:
         )
         return out
 
-    def _quantize(self, label: str, call: relax.Call) -> _Quantized:
+    def _quantize(self, label: str, call: relax.Call) -> Quantized:
         x = self._rows_of(label, call.args[0])
-        out = self._quantized(label, x.features)
-        operands = [_InArena(x.buffer, x.row_bytes), *self._quantized_outputs(out)]
+        out = self.arena.quantized(label, x.features)
+        operands: list[Operand] = [InArena(x.buffer, x.row_bytes), *out.by_token()]
         self._step(
             label, KernelInstance("quantize"), TOKEN_COUNT, operands, [COUNT, constant(x.width // PADDING)]
         )
         return out
 
-    def _linear_residual(self, label: str, call: relax.Call) -> _Rows:
+    def _linear_residual(self, label: str, call: relax.Call) -> Rows:
         residual, codes, _scale, weight, weight_scale = call.args
         x = self._rows_of(label, residual)
         del self.values[residual]  # updated in place: nothing may read the old value any more
@@ -188,14 +151,14 @@ class _Planner:
         self._projection(label, "residual", quantized, [matrix], [weight_scale], x)
         return x
 
-    def _linear_gated(self, label: str, call: relax.Call) -> _Rows:
+    def _linear_gated(self, label: str, call: relax.Call) -> Rows:
         codes, _scale, gate_weight, gate_scale, up_weight, up_scale = call.args
         quantized = self.values[codes]
         gate = self.sections.packed(gate_weight, quantized.features)
         up = self.sections.packed(up_weight, quantized.features)
         if gate.rows != up.rows:
             raise CompileError(f"tensor {up.name}: {up.rows} rows, expected {gate.rows} as the gate has")
-        out = self._rows(label, gate.rows)
+        out = self.arena.rows(label, gate.rows)
         name = f"{gate.name}+{up.name}"
         pairs = out.width // ROWS
         weight = self.sections.weights.add(name, *layout.interleaved(gate, up))
@@ -203,13 +166,13 @@ class _Planner:
         self._ternary(label, f"{call.attrs['activation']}_mul", quantized, weight, 2, scales, out)
         return out
 
-    def _attention_block(self, label: str, call: relax.Call) -> _Rows:
+    def _attention_block(self, label: str, call: relax.Call) -> Rows:
         codes, _scale, query, query_scale, key, key_scale, value, value_scale, cos, sin = call.args
         heads, kv_heads = int(call.attrs["num_heads"]), int(call.attrs["num_kv_heads"])
         quantized = self.values[codes]
         matrices = [self.sections.packed(tensor, quantized.features) for tensor in (query, key, value)]
         head_dim = _head_dim(label, heads, kv_heads, matrices)
-        qkv = self._rows(f"{label}.qkv", sum(matrix.rows for matrix in matrices))
+        qkv = self.arena.rows(f"{label}.qkv", sum(matrix.rows for matrix in matrices))
         self._projection(
             f"{label}.qkv", "store", quantized, matrices, [query_scale, key_scale, value_scale], qkv
         )
@@ -222,17 +185,17 @@ class _Planner:
             f"{label}.rope_append",
             KernelInstance("rope_append", (static,)),
             constant(heads + kv_heads),
-            [_InArena(qkv.buffer), *tables, keys, values],
+            [InArena(qkv.buffer), *tables, keys, values],
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
         )
-        out = self._rows(label, heads * head_dim)
+        out = self.arena.rows(label, heads * head_dim)
         scratch = self._scratch(self.context * _F32)
         shape = [constant(size) for size in (qkv.width, out.width, heads // kv_heads, self.context)]
         self._step(
             f"{label}.attention",
             KernelInstance("attention", (static, ("softmax_scale", float(call.attrs["softmax_scale"])))),
             constant(heads),
-            [_InArena(qkv.buffer), keys, values, scratch, _InArena(out.buffer)],
+            [InArena(qkv.buffer), keys, values, scratch, InArena(out.buffer)],
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
         )
         self.layers += 1
@@ -243,20 +206,20 @@ class _Planner:
         table = call.args[2]
         self.vocab_size = int(table.ty.shape.values[0])
         self.head_start = len(self.steps)
-        hidden = self._buffer(f"{label}.hidden", x.row_bytes)
+        hidden = self.arena.buffer(f"{label}.hidden", x.row_bytes)
         self._step(
             f"{label}.norm",
             KernelInstance("rmsnorm", (("eps", float(call.attrs["eps"])),)),
             constant(1),
             [
-                _InArena(x.buffer, row_stride=x.row_bytes),
+                InArena(x.buffer, row_stride=x.row_bytes),
                 self.sections.vector(call.args[1], x.width),
-                _InArena(hidden),
+                InArena(hidden),
             ],
             [COUNT, constant(x.width // PADDING), constant(x.features)],
         )
         logits = Argument(Space.LOGITS, 0, unit_stride=_F32)
-        operands = [self.sections.table(table), _InArena(hidden), logits]
+        operands: list[Operand] = [self.sections.table(table), InArena(hidden), logits]
         scalars = [COUNT, constant(x.width // PADDING)]
         self._step(
             label, KernelInstance("lm_head"), constant(self.vocab_size), operands, scalars, grain=_HEAD_GRAIN
@@ -266,10 +229,10 @@ class _Planner:
         self,
         label: str,
         epilogue: str,
-        quantized: _Quantized,
+        quantized: Quantized,
         matrices: Sequence[Packed],
         scales: Sequence[Any],
-        out: _Rows,
+        out: Rows,
     ) -> None:
         """Matrices one below the other, times the codes."""
         name = "+".join(matrix.name for matrix in matrices)
@@ -282,20 +245,18 @@ class _Planner:
         self,
         label: str,
         epilogue: str,
-        quantized: _Quantized,
+        quantized: Quantized,
         weight: int,
         blocks_per_unit: int,
         scales: Argument,
-        out: _Rows,
+        out: Rows,
     ) -> None:
         columns = pad(quantized.features)
-        operands = [
+        operands: list[Operand] = [
             Argument(Space.WEIGHTS, weight, unit_stride=blocks_per_unit * ROWS * columns // 4),
-            _InArena(quantized.codes),
-            _InArena(quantized.sums),
-            _InArena(quantized.scales),
+            *quantized.whole(),
             scales if scales.unit_stride else replace(scales, unit_stride=_F32),
-            _InArena(out.buffer, unit_stride=ROWS * _F32),
+            InArena(out.buffer, unit_stride=ROWS * _F32),
         ]
         scalars = [COUNT, constant(columns // 16), TOKEN_COUNT, constant(out.width)]
         decode, prefill = (
@@ -304,37 +265,13 @@ class _Planner:
         )
         self._step(label, decode, constant(out.width // ROWS), operands, scalars, prefill=prefill)
 
-    def _rows_of(self, label: str, variable: relax.Var) -> _Rows:
+    def _rows_of(self, label: str, variable: relax.Var) -> Rows:
         value = self.values.get(variable)
-        if not isinstance(value, _Rows):
+        if not isinstance(value, Rows):
             raise CompileError(
-                f"node {label}: its input {variable.name_hint} is not an activation that is still held"
+                f"node {label}: its input {variable.name} is not an activation that is still held"
             )
         return value
-
-    def _rows(self, name: str, features: int) -> _Rows:
-        return _Rows(self._buffer(name, CHUNK * pad(features) * _F32), features)
-
-    def _quantized(self, name: str, features: int) -> _Quantized:
-        codes = self._buffer(f"{name}.codes", CHUNK * pad(features))
-        return _Quantized(
-            codes,
-            self._buffer(f"{name}.sums", CHUNK * 4),
-            self._buffer(f"{name}.scales", CHUNK * _F32),
-            features,
-        )
-
-    def _quantized_outputs(self, value: _Quantized) -> list[_Operand]:
-        return [
-            _InArena(value.codes, pad(value.features)),
-            _InArena(value.sums, 4),
-            _InArena(value.scales, _F32),
-        ]
-
-    def _buffer(self, name: str, size: int) -> Buffer:
-        buffer = Buffer(name, size)
-        self.buffers.append(buffer)
-        return buffer
 
     def _cache(self, elements: int) -> Argument:
         offset = self.cache_bytes
@@ -350,21 +287,15 @@ class _Planner:
         label: str,
         kernel: KernelInstance,
         units: Scalar,
-        operands: Sequence[_Operand],
+        operands: Sequence[Operand],
         scalars: Sequence[Scalar],
         grain: int = 1,
         prefill: KernelInstance | None = None,
     ) -> None:
-        for operand in operands:
-            if isinstance(operand, _InArena):
-                operand.buffer.touch(len(self.steps))
+        self.arena.touch(operands, len(self.steps))
         self.steps.append(
             (Step(label, kernel, prefill or kernel, units, grain, (), tuple(scalars)), tuple(operands))
         )
-
-
-def _placed(operand: _Operand) -> Argument:
-    return operand.placed() if isinstance(operand, _InArena) else operand
 
 
 def _head_dim(label: str, heads: int, kv_heads: int, matrices: Sequence[Packed]) -> int:
@@ -378,10 +309,12 @@ def _head_dim(label: str, heads: int, kv_heads: int, matrices: Sequence[Packed])
         or heads % kv_heads
     ):
         raise CompileError(
-            f"node {label}: {query.rows}, {key.rows} and {value.rows} rows of q, k and v do not make {heads} heads over {kv_heads} of keys"
+            f"node {label}: {query.rows}, {key.rows} and {value.rows} rows of q, k and v "
+            f"do not make {heads} heads over {kv_heads} of keys"
         )
     if head_dim % 16 or (heads * head_dim) % PADDING:
         raise CompileError(
-            f"node {label}: {heads} heads of {head_dim}: the head size must be a multiple of 16 and all heads together of {PADDING}"
+            f"node {label}: {heads} heads of {head_dim}: the head size must be a multiple of 16 "
+            f"and all heads together of {PADDING}"
         )
     return head_dim

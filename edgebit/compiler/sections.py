@@ -20,7 +20,9 @@ _BF16 = 2
 
 
 class Sections:
-    """The weights of one model; methods take a parameter of the Relax function and return where its section is."""
+    """The weights of one model; methods take a parameter of the Relax function and return where its section
+    is.
+    """
 
     def __init__(self, graph: ImportedGraph, initializers: Mapping[str, ir.Value]) -> None:
         self.weights = Weights()
@@ -28,34 +30,36 @@ class Sections:
         self._initializers = initializers
 
     def name(self, variable: Any) -> str:
-        if not isinstance(variable, relax.Var) or variable.name_hint not in self._parameters:
+        if not isinstance(variable, relax.Var) or variable.name not in self._parameters:
             raise CompileError(f"{variable}: expected a weight of the model, found a computed value")
-        return self._parameters[variable.name_hint]
+        return self._parameters[variable.name]
 
     def tensor(self, variable: Any) -> layout.Array:
-        """The initializer behind a parameter; a view of the mapped file where it is one."""
-        value = self._initializers[self.name(variable)].const_value
-        assert value is not None  # the importer refused initializers without a value
-        return np.asarray(value.numpy())
+        """The values of a small initializer."""
+        return np.asarray(self._initializer(variable).numpy())
 
     def packed(self, variable: Any, columns: int) -> Packed:
-        """A ternary matrix of ``columns`` (K); raises CompileError when its bytes are not those of K packed trits a row."""
+        """A ternary matrix of ``columns`` (K); raises CompileError when its bytes are not those of K packed
+        trits a row.
+        """
         name = self.name(variable)
-        data = self.tensor(variable)
-        if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != -(-columns // 4):
+        tensor = self._initializer(variable)
+        row_bytes = -(-columns // 4)
+        if tensor.dtype != ir.DataType.UINT8 or len(tensor.shape) != 2 or tensor.shape[1] != row_bytes:
             raise CompileError(
-                f"tensor {name}: {data.dtype} {list(data.shape)}, expected uint8 [rows, {-(-columns // 4)}] for {columns} columns"
+                f"tensor {name}: {tensor.dtype.name} {list(tensor.shape)}, "
+                f"expected UINT8 [rows, {row_bytes}] for {columns} columns"
             )
-        return Packed(name, data, columns)
+        return Packed(name, tensor.shape.numpy()[0], columns, lambda: np.asarray(tensor.numpy()))
 
     def table(self, variable: Any) -> Argument:
         """A [V, H] table as padded bfloat16 rows; one unit is a row."""
         name = self.name(variable)
-        table = self.tensor(variable)
-        width = pad(int(table.shape[1]))
-        return Argument(
-            Space.WEIGHTS, self.weights.add(name, *layout.bfloat16_table(name, table, width)), width * _BF16
-        )
+        tensor = self._initializer(variable)
+        rows, columns = tensor.shape.numpy()
+        width = pad(columns)
+        section = layout.bfloat16_table(name, rows, width, lambda: np.asarray(tensor.numpy()))
+        return Argument(Space.WEIGHTS, self.weights.add(name, *section), width * _BF16)
 
     def vector(self, variable: Any, width: int) -> Argument:
         """A float32 vector padded to ``width``."""
@@ -63,7 +67,9 @@ class Sections:
         return self._floats(name, self.tensor(variable), width)
 
     def block_scales(self, name: str, scales: Sequence[Any], blocks: Sequence[int], total: int) -> Argument:
-        """One float32 multiplier for each block of 16 rows: scale i repeated ``blocks[i]`` times, padded to ``total``."""
+        """One float32 multiplier for each block of 16 rows: scale i repeated ``blocks[i]`` times, padded to
+        ``total``.
+        """
         values = [
             np.full(count, self._multiplier(scale), np.float32)
             for scale, count in zip(scales, blocks, strict=True)
@@ -72,7 +78,7 @@ class Sections:
 
     def paired_scales(self, name: str, gate: Any, up: Any, pairs: int) -> Argument:
         """Multipliers of gate and up in turn; one unit is a pair."""
-        values = np.tile(np.float32([self._multiplier(gate), self._multiplier(up)]), pairs)
+        values = np.tile(np.array([self._multiplier(gate), self._multiplier(up)], np.float32), pairs)
         return self._floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
 
     def rotary_table(self, variable: Any, context: int, head_dim: int) -> Argument:
@@ -91,6 +97,11 @@ class Sections:
         return Argument(
             Space.WEIGHTS, self.weights.add(name, *layout.float_vector(name, values, size)), unit_stride
         )
+
+    def _initializer(self, variable: Any) -> ir.TensorProtocol:
+        tensor = self._initializers[self.name(variable)].const_value
+        assert tensor is not None  # the importer refuses initializers without a value
+        return tensor
 
     def _multiplier(self, variable: Any) -> np.float32:
         name = self.name(variable)

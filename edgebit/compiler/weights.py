@@ -1,8 +1,9 @@
-"""weights.bin: sections in the layouts the kernels read, produced one row block at a time from the mapped checkpoint.
+"""weights.bin: sections in the layouts the kernels read, produced one row block at a time from the mapped
+checkpoint.
 
-Layouts (DESIGN section 5): ternary matrices are "U16", ``[N/16][K/16][16 rows][4]`` bytes where field g of byte (i, j) is
-w[row i, k = 16·kb + 4g + j] + 1; tables are bfloat16 rows; norms, scales and rotary tables are float32. All feature dimensions
-are padded to a multiple of 64: trits with 0, everything else with 0.0.
+Layouts (DESIGN section 5): ternary matrices are "U16", ``[N/16][K/16][16 rows][4]`` bytes where field g of
+byte (i, j) is w[row i, k = 16·kb + 4g + j] + 1; tables are bfloat16 rows; norms, scales and rotary tables are
+float32. All feature dimensions are padded to a multiple of 64: trits with 0, everything else with 0.0.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Weights:
                 advance(written, self.size)
             if written != section.offset + section.size:
                 raise CompileError(
-                    f"weights section {section.name}: {written - section.offset} bytes, expected {section.size}"
+                    f"weights section {section.name}: {written - section.offset} bytes, "
+                    f"expected {section.size}"
                 )
         put(bytes(self.size - written))
         file.seek(0)
@@ -87,15 +89,14 @@ class Weights:
 
 @dataclass(frozen=True)
 class Packed:
-    """A ternary matrix as the ONNX file holds it: uint8 [N, ceil(K/4)], 2 bits per trit, LSB first, code = value + 1."""
+    """A ternary matrix as the ONNX file holds it: uint8 [N, ceil(K/4)], 2 bits per trit, LSB first, code =
+    value + 1.
+    """
 
     name: str
-    data: Array
+    rows: int  # N
     columns: int  # K
-
-    @property
-    def rows(self) -> int:
-        return int(self.data.shape[0])
+    data: Callable[[], Array]  # read when the section is written, and not kept
 
 
 def pad(size: int) -> int:
@@ -107,17 +108,17 @@ def transpose_fields(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
     swap = (words ^ (words >> np.uint32(6))) & np.uint32(0x00CC00CC)
     words = words ^ swap ^ (swap << np.uint32(6))
     swap = (words ^ (words >> np.uint32(12))) & np.uint32(0x0000F0F0)
-    return words ^ swap ^ (swap << np.uint32(12))
+    return np.asarray(words ^ swap ^ (swap << np.uint32(12)), np.uint32)
 
 
-def pack_u16(matrix: Packed, first: int, last: int) -> npt.NDArray[np.uint32]:
-    """Rows first..last (a multiple of 16 of them, past the end padded with zero trits) as U16 words [blocks, K/16, 16].
+def pack_u16(matrix: Packed, data: Array, first: int, last: int) -> npt.NDArray[np.uint32]:
+    """Rows first..last of ``data`` as U16 words [blocks, K/16, 16].
 
-    Raises CompileError where a code is 3, which is no trit.
+    The count is a multiple of 16; rows past the end are zero trits. Raises CompileError where a code is 3.
     """
     words_per_row = pad(matrix.columns) // 16
     codes = np.full((last - first, words_per_row * 4), 0x55, np.uint8)
-    source = np.asarray(matrix.data[first : min(last, matrix.rows)], np.uint8)
+    source = np.asarray(data[first : min(last, matrix.rows)], np.uint8)
     codes[: source.shape[0], : source.shape[1]] = source
     remainder = matrix.columns % 4
     if remainder:  # the padding fields of the last byte hold anything
@@ -135,7 +136,9 @@ def pack_u16(matrix: Packed, first: int, last: int) -> npt.NDArray[np.uint32]:
 
 
 def stacked(matrices: Sequence[Packed]) -> tuple[int, Chunks]:
-    """Matrices one below the other (each padded to 16 rows, all together to 64): size and producer of the section."""
+    """Matrices one below the other (each padded to 16 rows, all together to 64): size and producer of the
+    section.
+    """
     columns = matrices[0].columns
     row_bytes = pad(columns) // 4
     rows = [align(matrix.rows, ROWS) for matrix in matrices]
@@ -143,8 +146,9 @@ def stacked(matrices: Sequence[Packed]) -> tuple[int, Chunks]:
 
     def chunks() -> Iterator[bytes]:
         for matrix, count in zip(matrices, rows, strict=True):
+            data = matrix.data()
             for first in range(0, count, _ROW_BLOCK):
-                yield pack_u16(matrix, first, min(first + _ROW_BLOCK, count)).tobytes()
+                yield pack_u16(matrix, data, first, min(first + _ROW_BLOCK, count)).tobytes()
         yield b"\x55" * (padding * row_bytes)
 
     return pad(sum(rows)) * row_bytes, chunks
@@ -156,16 +160,19 @@ def interleaved(gate: Packed, up: Packed) -> tuple[int, Chunks]:
     row_bytes = pad(gate.columns) // 4
 
     def chunks() -> Iterator[bytes]:
+        gates, ups = gate.data(), up.data()
         for first in range(0, rows, _ROW_BLOCK):
             last = min(first + _ROW_BLOCK, rows)
-            pairs = np.stack([pack_u16(gate, first, last), pack_u16(up, first, last)], axis=1)
+            pairs = np.stack([pack_u16(gate, gates, first, last), pack_u16(up, ups, first, last)], axis=1)
             yield pairs.tobytes()
 
     return 2 * rows * row_bytes, chunks
 
 
 def float_vector(name: str, values: Array, size: int, fill: float = 0.0) -> tuple[int, Chunks]:
-    """A float32 vector padded to ``size`` values; bfloat16 and float16 sources widen exactly. Refuses NaN and infinity."""
+    """A float32 vector padded to ``size`` values; bfloat16 and float16 sources widen exactly. Refuses NaN and
+    infinity.
+    """
     vector = np.full(size, fill, np.float32)
     flat = np.asarray(values).reshape(-1).astype(np.float32)
     if not np.isfinite(flat).all():
@@ -175,11 +182,13 @@ def float_vector(name: str, values: Array, size: int, fill: float = 0.0) -> tupl
     return len(data), lambda: iter([data])
 
 
-def bfloat16_table(name: str, table: Array, width: int) -> tuple[int, Chunks]:
-    """Rows of a [V, H] table as bfloat16, padded to ``width`` columns. Refuses values bfloat16 cannot hold exactly."""
-    rows = int(table.shape[0])
+def bfloat16_table(name: str, rows: int, width: int, data: Callable[[], Array]) -> tuple[int, Chunks]:
+    """Rows of a [V, H] table as bfloat16, padded to ``width`` columns. Refuses values bfloat16 cannot hold
+    exactly.
+    """
 
     def chunks() -> Iterator[bytes]:
+        table = data()
         for first in range(0, rows, _ROW_BLOCK):
             block = np.asarray(table[first : first + _ROW_BLOCK])
             narrow = block.astype(ml_dtypes.bfloat16)
@@ -187,7 +196,8 @@ def bfloat16_table(name: str, table: Array, width: int) -> tuple[int, Chunks]:
                 narrow.astype(np.float32), block.astype(np.float32)
             ):
                 raise CompileError(
-                    f"tensor {name}: {block.dtype} values that bfloat16 cannot hold exactly; convert the embedding to bfloat16 first"
+                    f"tensor {name}: {block.dtype} values that bfloat16 cannot hold exactly; "
+                    "convert the embedding to bfloat16 first"
                 )
             if not np.isfinite(narrow.astype(np.float32)).all():
                 raise CompileError(

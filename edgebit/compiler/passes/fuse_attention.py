@@ -12,10 +12,12 @@ from edgebit.compiler.passes.rewrite import Match, Rewrite, Rule, anything, edge
 class FuseAttention(Rewrite):
     """Rules, with q, k, v = ``linear(codes, scale, …)`` of the same codes:
 
-    1. ``attention(rotary(q), rotary(k), v, mask, past key, past value)[0]`` → ``attention_block(codes, scale, …)``.
+    1. ``attention(rotary(q), rotary(k), v, mask, past key, past value)[0]`` → ``attention_block(codes, scale,
+       …)``.
 
-    The mask and the past tensors drop out: `decoder.py` has proven that they are the causal mask and the engine's own cache.
-    One projection computes q, k and v; the block becomes three steps (projection, rotary + append, attention).
+    The mask and the past tensors drop out: `decoder.py` has proven that they are the causal mask and the
+    engine's own cache. One projection computes q, k and v; the block becomes three steps (projection, rotary
+    + append, attention).
     """
 
     def rules(self) -> Iterator[Rule]:

@@ -15,7 +15,8 @@ class FuseGatedLinear(Rewrite):
     1. ``(relu(gate) · relu(gate)) · up`` → ``linear_gated(…, activation="relu2")``
     2. ``(gate · sigmoid(gate)) · up`` → ``linear_gated(…, activation="silu")``
 
-    The rows of both weights interleave in blocks of 16, so that one kernel has a gate and its up value in registers.
+    The rows of both weights interleave in blocks of 16, so that one kernel has a gate and its up value in
+    registers.
     """
 
     def rules(self) -> Iterator[Rule]:

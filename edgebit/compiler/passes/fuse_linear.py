@@ -9,8 +9,8 @@ from edgebit.compiler.passes.rewrite import Rewrite, Rule, anything, edgebit_op
 class FuseLinear(Rewrite):
     """Rules:
 
-    1. ``dequantize(ternary_matmul(codes, weight), scale, weight_scale)`` → ``linear(codes, scale, weight, weight_scale)``:
-       the int32 accumulators stay in registers.
+    1. ``dequantize(ternary_matmul(codes, weight), scale, weight_scale)`` → ``linear(codes, scale, weight,
+       weight_scale)``: the int32 accumulators stay in registers.
     """
 
     def rules(self) -> Iterator[Rule]:

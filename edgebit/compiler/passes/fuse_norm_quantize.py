@@ -9,7 +9,8 @@ from edgebit.compiler.passes.rewrite import Rewrite, Rule, anything, edgebit_op
 class FuseNormQuantize(Rewrite):
     """Rules:
 
-    1. ``quantize_activation(rms_norm(x, weight))`` → ``norm_quantize(x, weight)``: the normalised floats never reach memory.
+    1. ``quantize_activation(rms_norm(x, weight))`` → ``norm_quantize(x, weight)``: the normalised floats
+       never reach memory.
     """
 
     def rules(self) -> Iterator[Rule]:
