@@ -1,0 +1,205 @@
+"""A chat template compiled into a table: what it prints between two messages depends on their roles alone.
+
+Rules:
+1. Cell (a, b) is the text between a message of role a and the next of role b; a may be START; b may be END or GENERATE
+   (the end with the prompt for an answer). This covers a beginning-of-sequence token, a default system prompt, and
+   templates that refuse an order of roles.
+2. Of a message only its content is printed, as it is or stripped of white space on either side (a fact of the cell
+   before it).
+3. Both are found by rendering marker messages with jinja2, and then verified: VERIFIED_CONVERSATIONS random ones must
+   come out of the table exactly as out of jinja2. A template of any other kind fails there and is refused.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from edgebit.bundle.chat_template import ChatTemplate, Message, TemplateRefusal, parse_template
+from edgebit.bundle.text_tokenizer import TokenizerFacts
+from edgebit.errors import ChatTemplateError
+
+ROLES = ("system", "user", "assistant")
+START = len(ROLES)  # a row
+END, GENERATE = len(ROLES), len(ROLES) + 1  # columns
+COLUMNS = len(ROLES) + 2
+VERIFIED_CONVERSATIONS = 2000
+
+# Private-use characters: no template looks for them, no filter changes them.
+_MARKS = tuple(f"\ue000{number}\ue001" for number in range(len(ROLES) + 1))
+_BLANK = " \t\n\u3000"
+
+# The table refuses here although jinja2 prints something: a message that vanishes is worse than an error.
+_UNREACHABLE = "no conversation leads here"
+_DROPPED = "a message of this role would not be printed"
+
+
+@dataclass(frozen=True)
+class ChatCell:
+    """``items``: text, and ids of special tokens. ``trim_*``: of the content that follows. ``refusal``: why the template
+    does not allow these two roles in a row, or None."""
+
+    items: tuple[str | int, ...] = ()
+    trim_left: bool = False
+    trim_right: bool = False
+    refusal: str | None = None
+
+    @property
+    def printed(self) -> bool:
+        return self.refusal is None
+
+
+@dataclass(frozen=True)
+class ChatTable:
+    """``cells[from * COLUMNS + to]``, rows: the roles, then START; columns: the roles, then END and GENERATE."""
+
+    roles: tuple[str, ...]
+    cells: tuple[ChatCell, ...]
+
+    def cell(self, row: int, column: int) -> ChatCell:
+        return self.cells[row * COLUMNS + column]
+
+
+def compile_chat_table(source: str, special_tokens: Mapping[str, str], facts: TokenizerFacts) -> ChatTable:
+    """Raises ChatTemplateError where the template cannot be expressed so."""
+    template = parse_template(source, special_tokens)
+    texts = _probe(template)
+    _verify(template, texts)
+    ids = facts.special_tokens
+    # Longest first: the added tokens are matched leftmost-longest in the printed conversation.
+    found = re.compile(
+        "|".join(re.escape(token.content) for token in sorted(facts.added, key=lambda t: -len(t.content)))
+    )
+    cells = tuple(
+        ChatCell(_items(str(cell.items[0]), found, ids), cell.trim_left, cell.trim_right)
+        if cell.printed
+        else cell
+        for cell in texts
+    )
+    return ChatTable(ROLES, cells)
+
+
+def _items(text: str, added: re.Pattern[str], special: Mapping[str, int]) -> tuple[str | int, ...]:
+    """Cut at special tokens. Added tokens that are not special stay text: the tokenizer finds them there."""
+    if not added.pattern:
+        return (text,) if text else ()
+    items: list[str | int] = []
+    begin = 0
+    for match in added.finditer(text):
+        if match.group() in special:
+            items += [text[begin : match.start()], special[match.group()]]
+            begin = match.end()
+    items.append(text[begin:])
+    return tuple(item for item in items if item != "")
+
+
+def _probe(template: ChatTemplate) -> list[ChatCell]:
+    """All cells, each with its text as the one item."""
+    paths: dict[int, list[int]] = {START: []}
+    cells = [ChatCell(refusal=_UNREACHABLE)] * (COLUMNS * (START + 1))
+    waiting = [START]
+    while waiting:  # breadth first: the shortest conversation that ends with each role
+        row = waiting.pop(0)
+        for column in range(COLUMNS):
+            cells[row * COLUMNS + column] = cell = _probe_cell(template, paths[row], column)
+            if cell.printed and column < START and column not in paths:
+                paths[column] = [*paths[row], column]
+                waiting.append(column)
+    if len(paths) == 1:
+        reason = cells[START * COLUMNS + ROLES.index("user")].refusal
+        raise ChatTemplateError(f"chat template: no conversation can begin: {reason}")
+    return cells
+
+
+def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int) -> ChatCell:
+    roles = [*path, column] if column < START else list(path)
+    plain = [(ROLES[role], mark) for role, mark in zip(roles, _MARKS, strict=False)]
+    try:
+        printed = template.render(plain, column == GENERATE)
+        if column >= START:
+            return ChatCell((_after(printed, plain),))
+        spaced = template.render([*plain[:-1], (plain[-1][0], _BLANK + plain[-1][1] + _BLANK)], False)
+    except TemplateRefusal as reason:
+        return ChatCell(refusal=str(reason) or "refused by the template")
+    mark = plain[-1][1]
+    if printed.count(mark) != 1:
+        return ChatCell(refusal=_DROPPED)
+    return ChatCell(
+        (_after(printed[: printed.index(mark)], plain[:-1]),),
+        trim_left=_BLANK + mark not in spaced,
+        trim_right=mark + _BLANK not in spaced,
+    )
+
+
+def _after(printed: str, messages: Sequence[Message]) -> str:
+    """What stands behind the last message."""
+    return printed[printed.rindex(messages[-1][1]) + len(messages[-1][1]) :] if messages else printed
+
+
+def print_conversation(
+    cells: Sequence[ChatCell], roles: Sequence[int], contents: Sequence[str], generate: bool
+) -> str:
+    """The table's rendering, cells with one item of text; TemplateRefusal where a cell refuses."""
+    out, row = "", START
+    for column, content in zip([*roles, GENERATE if generate else END], [*contents, ""], strict=True):
+        cell = cells[row * COLUMNS + column]
+        if cell.refusal is not None:
+            raise TemplateRefusal(cell.refusal)
+        content = content.lstrip() if cell.trim_left else content
+        out += str(cell.items[0]) + (content.rstrip() if cell.trim_right else content)
+        row = column
+    return out
+
+
+def random_content(source: random.Random, literals: Sequence[str]) -> str:
+    """Text that a template might treat specially: blanks at the ends, none at all, and its own literals."""
+    pieces = [
+        "",
+        " ",
+        "\n",
+        "\u00a0",
+        "\x1f",
+        "hello",
+        "Wörld",
+        "it's 3.14",
+        "<b>&amp;</b>",
+        "{{ x }}",
+        "漢字",
+        "👍🏽",
+        *literals,
+    ]
+    return "".join(source.choice(pieces) for _ in range(source.randrange(6)))
+
+
+def random_roles(source: random.Random, cells: Sequence[ChatCell]) -> list[int]:
+    """Mostly an order the table allows, sometimes any."""
+    roles, row = [], START
+    for _ in range(source.randrange(1, 8)):
+        allowed = [role for role in range(START) if cells[row * COLUMNS + role].printed]
+        row = source.choice(allowed) if allowed and source.random() < 0.95 else source.randrange(START)
+        roles.append(row)
+    return roles
+
+
+def _verify(template: ChatTemplate, cells: Sequence[ChatCell]) -> None:
+    source = random.Random(20240229)
+    for _ in range(VERIFIED_CONVERSATIONS):
+        roles = random_roles(source, cells)
+        contents = [random_content(source, template.literals) for _ in roles]
+        generate = source.random() < 0.5
+        messages = [(ROLES[role], content) for role, content in zip(roles, contents, strict=True)]
+        try:
+            expected = template.render(messages, generate)
+        except TemplateRefusal as reason:
+            expected = f"refusal ({reason})"
+        try:
+            found = print_conversation(cells, roles, contents, generate)
+        except TemplateRefusal as reason:
+            found = expected if str(reason) in (_UNREACHABLE, _DROPPED) else f"refusal ({reason})"
+        if expected != found and not (expected.startswith("refusal (") and found.startswith("refusal (")):
+            raise ChatTemplateError(
+                "chat template: what it prints around a message depends on more than the roles of that message and the one "
+                f"before, which edgebit cannot compile: for {messages} jinja2 gives {expected!r}, the table {found!r}"
+            )

@@ -1,0 +1,145 @@
+/* merge.c: byte-level BPE of one word.
+ *
+ * The merges are taken by rank, then from the left, out of a binary heap: O(n log n) for a word of n bytes. A candidate
+ * is not removed when its symbols change; it is checked when it is taken, by what it would produce, as Hugging Face
+ * tokenizers does (so that two merges with the same product are interchangeable here as they are there).
+ */
+#include "text_table.h"
+
+enum { NO_RANK = 0xffffffffu };
+
+static uint32_t hash_pair(uint32_t left, uint32_t right) {
+  uint32_t h = left * 0x9e3779b1u ^ right * 0x85ebca77u;
+  h ^= h >> 15;
+  h *= 0x2c1b3c6du;
+  return h ^ h >> 13;
+}
+
+static uint32_t hash_bytes(const uint8_t *data, int32_t bytes) { /* FNV-1a, mixed once more for the low bits */
+  uint32_t h = 0x811c9dc5u;
+  for (int32_t i = 0; i < bytes; i++) h = (h ^ data[i]) * 0x01000193u;
+  h ^= h >> 15;
+  h *= 0x2c1b3c6du;
+  return h ^ h >> 13;
+}
+
+/* Rank of the merge of two tokens, NO_RANK if there is none. */
+static uint32_t find_merge(const eb_text *text, int32_t left, int32_t right) {
+  const uint32_t *slots = eb_section(text, EB_SECTION_MERGE_SLOTS);
+  const eb_merge *merges = eb_section(text, EB_SECTION_MERGES);
+  uint32_t size = EB_COUNT(text, EB_SECTION_MERGE_SLOTS, uint32_t), count = EB_COUNT(text, EB_SECTION_MERGES, eb_merge);
+  uint32_t at = hash_pair((uint32_t)left, (uint32_t)right);
+  for (uint32_t probe = 0; probe < size; probe++, at++) {
+    uint32_t slot = slots[at & (size - 1)];
+    if (slot == 0 || slot > count) return NO_RANK;
+    const eb_merge *merge = merges + (slot - 1);
+    if (merge->left == (uint32_t)left && merge->right == (uint32_t)right) return slot - 1;
+  }
+  return NO_RANK;
+}
+
+/* The token that is the whole word, -1 if there is none. */
+static int32_t find_word(const eb_text *text, const uint8_t *word, int32_t bytes) {
+  const uint32_t *slots = eb_section(text, EB_SECTION_WORD_SLOTS);
+  uint32_t size = EB_COUNT(text, EB_SECTION_WORD_SLOTS, uint32_t), at = hash_bytes(word, bytes);
+  for (uint32_t probe = 0; probe < size; probe++, at++) {
+    uint32_t slot = slots[at & (size - 1)];
+    if (slot == 0 || slot > text->token_count) return -1;
+    eb_span token = eb_token_span(text, slot - 1);
+    if (token.bytes == (uint32_t)bytes && memcmp(token.data, word, token.bytes) == 0) return (int32_t)(slot - 1);
+  }
+  return -1;
+}
+
+static int before(eb_candidate a, eb_candidate b) { return a.rank < b.rank || (a.rank == b.rank && a.at < b.at); }
+
+static void push(eb_candidate *heap, int32_t *count, eb_candidate added) {
+  int32_t at = (*count)++;
+  for (; at > 0 && before(added, heap[(at - 1) / 2]); at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
+  heap[at] = added;
+}
+
+static eb_candidate pop(eb_candidate *heap, int32_t *count) {
+  eb_candidate top = heap[0], moving = heap[--*count];
+  int32_t at = 0;
+  for (int32_t child; (child = 2 * at + 1) < *count; at = child) {
+    if (child + 1 < *count && before(heap[child + 1], heap[child])) child++;
+    if (!before(heap[child], moving)) break;
+    heap[at] = heap[child];
+  }
+  heap[at] = moving;
+  return top;
+}
+
+static void push_pair(const eb_text *text, eb_output *out, int32_t *count, int32_t at) {
+  if (at < 0 || out->symbols[at].next < 0) return;
+  uint32_t rank = find_merge(text, out->symbols[at].id, out->symbols[out->symbols[at].next].id);
+  if (rank != NO_RANK) push(out->heap, count, (eb_candidate){rank, at});
+}
+
+/* Work area for a word: n symbols, and n - 1 candidates at first plus two for each of at most n - 1 merges. */
+static int reserve(eb_output *out, int32_t bytes) {
+  if (bytes <= out->longest) return 1;
+  size_t n = (size_t)bytes < 256 ? 256 : (size_t)bytes * 2;
+  eb_output_release(out);
+  out->symbols = malloc(n * sizeof(eb_symbol));
+  out->heap = malloc(3 * n * sizeof(eb_candidate));
+  if (!out->symbols || !out->heap || n > INT32_MAX / 3) {
+    eb_output_release(out);
+    out->failed = 1;
+    return 0;
+  }
+  out->longest = (int32_t)n;
+  return 1;
+}
+
+static void apply(const eb_text *text, eb_output *out, int32_t *count, eb_candidate taken) {
+  const eb_merge *merges = eb_section(text, EB_SECTION_MERGES);
+  eb_symbol *symbols = out->symbols, *left = symbols + taken.at;
+  if (left->id < 0 || left->next < 0) return;
+  eb_symbol *right = symbols + left->next;
+  uint32_t rank = find_merge(text, left->id, right->id), result = merges[taken.rank].result;
+  if (rank == NO_RANK || merges[rank].result != result) return;
+  left->id = (int32_t)(result & 0x7fffffffu);
+  right->id = -1;
+  left->next = right->next;
+  if (right->next >= 0) symbols[right->next].previous = taken.at;
+  push_pair(text, out, count, left->previous);
+  push_pair(text, out, count, taken.at);
+}
+
+static void merge_symbols(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out) {
+  const uint32_t *byte_tokens = eb_section(text, EB_SECTION_BYTE_TOKENS);
+  for (int32_t i = 0; i < bytes; i++)
+    out->symbols[i] = (eb_symbol){(int32_t)(byte_tokens[word[i]] & 0x7fffffffu), i - 1, i + 1 < bytes ? i + 1 : -1};
+  int32_t count = 0;
+  for (int32_t i = 0; i + 1 < bytes; i++) push_pair(text, out, &count, i);
+  while (count > 0) apply(text, out, &count, pop(out->heap, &count));
+  for (int32_t i = 0; i >= 0; i = out->symbols[i].next) eb_output_add(out, out->symbols[i].id);
+}
+
+void eb_output_add(eb_output *out, int32_t id) {
+  if (out->count == INT32_MAX) {
+    out->failed = 1;
+    return;
+  }
+  if (out->count < out->capacity) out->ids[out->count] = id;
+  out->count++;
+}
+
+void eb_output_release(eb_output *out) {
+  free(out->symbols);
+  free(out->heap);
+  out->symbols = NULL;
+  out->heap = NULL;
+  out->longest = 0;
+}
+
+void eb_merge_word(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out) {
+  if (bytes < 1 || out->failed) return;
+  int32_t whole = eb_section_bytes(text, EB_SECTION_WORD_SLOTS) ? find_word(text, word, bytes) : -1;
+  if (whole >= 0)
+    eb_output_add(out, whole);
+  else if (reserve(out, bytes))
+    merge_symbols(text, word, bytes, out);
+}
