@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from typing import Annotated, TextIO
 
 import typer
 
+from edgebit.commands.chat import chat_command
+from edgebit.commands.compile import compile_command
+from edgebit.commands.export import export_command
+from edgebit.commands.inspect import inspect_command
+from edgebit.commands.run import run_command
+from edgebit.commands.targets import targets_command
 from edgebit.errors import EdgebitError
+from edgebit.runtime.errors import RuntimeModelError
 from edgebit.version import VERSION
 
 app = typer.Typer(
@@ -17,6 +26,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("compile")(compile_command)
+app.command("export")(export_command)
+app.command("run")(run_command)
+app.command("chat")(chat_command)
+app.command("inspect")(inspect_command)
+app.command("targets")(targets_command)
 
 
 def print_version(wanted: bool) -> None:
@@ -27,19 +42,36 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(
-        False, "--version", callback=print_version, is_eager=True, help="Show the version and exit."
-    ),
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
 ) -> None:
-    """Options of all commands."""
+    """Compile BitNet b1.58 ternary language models into bundles that run by themselves on a device."""
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Warnings of edgebit are for the person, one line each; those of libraries are for developers."""
+    if category.__module__.startswith("edgebit"):
+        typer.echo(f"edgebit: warning: {message}", err=True)
 
 
 def main() -> None:
-    """Entry point: an EdgebitError is one line on stderr and exit 1; EDGEBIT_DEBUG=1 shows the traceback."""
+    """Entry point: an error of edgebit is one line on stderr and exit 1; EDGEBIT_DEBUG=1 shows all."""
+    debug = bool(os.environ.get("EDGEBIT_DEBUG"))
+    if not debug:
+        warnings.showwarning = show_warning
     try:
         app()
-    except EdgebitError as error:
-        if os.environ.get("EDGEBIT_DEBUG"):
+    except (EdgebitError, RuntimeModelError) as error:
+        if debug:
             raise
         typer.echo(f"edgebit: {error}", err=True)
         sys.exit(1)

@@ -1,0 +1,38 @@
+"""`edgebit compile`: a model into a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgebit.commands.console import OUT, StageDisplay, size_text
+
+
+def compile_command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="Checkpoint folder, Hugging Face repo id or .onnx file; none: the built-in model."
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option("--target", "-t", help="What to compile for; see `edgebit targets`.")
+    ] = "host",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Bundle folder [default: MODEL-TARGET].")
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens a conversation can hold [default: what the model was trained for]."),
+    ] = None,
+) -> None:
+    """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
+    import edgebit
+
+    with StageDisplay() as display:
+        bundle = edgebit.compile(model, target, output, context, display)
+    size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)
+    OUT.print(f"talk to it: python3 {bundle / 'chat.py'}", markup=False, soft_wrap=True)

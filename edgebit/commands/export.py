@@ -1,0 +1,25 @@
+"""`edgebit export`: a model as an ONNX graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgebit.commands.console import OUT, StageDisplay
+
+
+def export_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the graph.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Checkpoint folder or Hugging Face repo id; none: the built-in model."),
+    ] = None,
+) -> None:
+    """Write a model as an ONNX graph that plain onnxruntime runs and `edgebit compile` takes."""
+    import edgebit
+
+    with StageDisplay() as display:
+        path = edgebit.export(model, output, display)
+    OUT.print(f"{path}: written in {display.seconds:.1f} s", markup=False, soft_wrap=True)

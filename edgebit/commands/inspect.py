@@ -1,0 +1,55 @@
+"""`edgebit inspect`: what a bundle or a model consists of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from edgebit.commands.console import OUT, size_text
+
+if TYPE_CHECKING:
+    from edgebit.inspection import Report
+
+
+def inspect_command(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Bundle, checkpoint folder, repo id or .onnx file; none: the built-in model."),
+    ] = None,
+) -> None:
+    """Show layers, bytes per part, tiers and the memory needed."""
+    from edgebit.bundle import is_bundle
+    from edgebit.inspection import inspect_bundle, inspect_graph
+
+    if source is not None and is_bundle(Path(source)):
+        show(inspect_bundle(Path(source)))
+    else:
+        from edgebit.pipeline import open_graph
+
+        show(inspect_graph(open_graph(source)))
+
+
+def show(report: Report) -> None:
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in report.facts.items():
+        facts.add_row(key.replace("_", " "), str(value))
+    parts = Table(box=None, pad_edge=False)
+    parts.add_column("Part")
+    parts.add_column("Number", justify="right")
+    parts.add_column("Bytes", justify="right")
+    parts.add_column("Size", justify="right")
+    for part in report.parts:
+        parts.add_row(part.name, str(part.count), str(part.size), size_text(part.size))
+    parts.add_row("total", "", str(report.size), size_text(report.size), style="bold")
+    memory = Table(box=None, pad_edge=False)
+    memory.add_column("Memory needed")
+    memory.add_column("Bytes", justify="right")
+    memory.add_column("Size", justify="right")
+    for key, size in report.memory.items():
+        memory.add_row(key.replace("_", " "), str(size), size_text(size))
+    for table in (facts, parts, memory):
+        OUT.print(table)
+        OUT.print()

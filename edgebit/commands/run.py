@@ -1,0 +1,38 @@
+"""`edgebit run`: one answer of a bundle on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgebit.commands.console import ERR
+
+
+def run_command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    top_k: Annotated[int, typer.Option(min=0, help="0 is all tokens.")] = 0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same answer, on every device.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="[default: chosen by the runtime]")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text, without the chat format.")] = False,
+) -> None:
+    """Print the model's answer to one prompt, and its speed."""
+    import edgebit
+
+    with edgebit.load(bundle, threads) as model:
+        pieces = (
+            model.generate(prompt, max_tokens, temperature, top_k, top_p, seed)
+            if raw
+            else model.chat(
+                [{"role": "user", "content": prompt}], max_tokens, temperature, top_k, top_p, seed
+            )
+        )
+        for piece in pieces:
+            typer.echo(piece, nl=False)
+        typer.echo()
+        ERR.print(str(model.stats), style="dim", markup=False)

@@ -1,0 +1,125 @@
+"""What a bundle or a model consists of: layers, bytes per part, tiers, memory needed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgebit.bundle.manifest import MANIFEST, Facts, parse_manifest
+from edgebit.errors import BundleError
+from edgebit.graph import OnnxModel
+
+LAYER = re.compile(r"\blayers\.(\d+)\.")
+CACHE_INPUT = re.compile(r"^past_key_values\.\d+\.(key|value)$")
+CACHE_ELEMENT_BYTES = 2  # float16 in a bundle, whatever the graph's own cache is
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kind of tensor or a file; `count` of them take `size` bytes together."""
+
+    name: str
+    count: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """`facts` as they stand in the manifest or the graph, `parts` by their place, `memory` in bytes."""
+
+    title: str
+    facts: Facts
+    parts: tuple[Part, ...]
+    memory: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+
+def inspect_bundle(folder: Path) -> Report:
+    """Of a bundle folder, from its manifest. Raises BundleError."""
+    path = folder / MANIFEST
+    try:
+        manifest = parse_manifest(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path}: {error}") from error
+    facts: dict[str, str | int | float | bool | None] = {
+        key: value if isinstance(value, (str, int, float)) or value is None else ", ".join(value)
+        for key, value in manifest.model.items()
+    }
+    target = manifest.target
+    facts |= {
+        "target": target.name,
+        "tiers": ", ".join(target.tiers),
+        "weights layout": manifest.weights.layout,
+    }
+    memory = {name: size for name, size in manifest.memory.items() if isinstance(size, int)}
+    return Report(str(folder), facts, tuple(bundle_parts(manifest.files)), memory)
+
+
+def bundle_parts(files: Mapping[str, object]) -> list[Part]:
+    """Files at the root one by one, folders as a whole."""
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for path, entry in files.items():
+        place, slash, _ = path.partition("/")
+        count[place + slash] += 1
+        size[place + slash] += getattr(entry, "size", 0)
+    return [Part(name, count[name], size[name]) for name in sorted(size, key=lambda name: -size[name])]
+
+
+def inspect_graph(graph: OnnxModel) -> Report:
+    """Of a checkpoint or ONNX file: the tensors of all layers by the module they belong to."""
+    count: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    layers: set[int] = set()
+    for name, value in graph.ir.graph.initializers.items():
+        if value.const_value is None:
+            continue
+        found = LAYER.search(name)
+        if found:
+            layers.add(int(found[1]))
+        part = part_name(name)
+        count[part] += 1
+        size[part] += value.const_value.nbytes
+    parts = [Part(name, count[name], size[name]) for name in size]
+    metadata = graph.metadata
+    facts: Facts = {
+        "name": metadata.name,
+        "family": metadata.family,
+        "layers": len(layers),
+        "context": metadata.context_length,
+        "chat format": metadata.chat_template is not None,
+    }
+    per_token = cache_bytes_per_token(graph.ir.graph)
+    memory = {
+        "weights": sum(part.size for part in parts),
+        "cache per token": per_token,
+        "cache of the whole context": per_token * metadata.context_length,
+    }
+    return Report(metadata.name, facts, tuple(parts), memory)
+
+
+def part_name(tensor: str) -> str:
+    """model.layers.3.mlp.up_proj.weight_scale → mlp.up_proj: the module, the same in every layer."""
+    module = LAYER.sub("", tensor).removeprefix("model.")
+    for suffix in (".weight_scale", ".weight"):
+        module = module.removesuffix(suffix)
+    return module if module != tensor else "constants and rotary tables"
+
+
+def cache_bytes_per_token(graph: ir.Graph) -> int:
+    elements = 0
+    for value in graph.inputs:
+        if value.name is not None and CACHE_INPUT.match(value.name) and value.shape is not None:
+            product = 1
+            for dimension in value.shape:
+                product *= dimension if isinstance(dimension, int) else 1  # batch and length: one each
+            elements += product
+    return elements * CACHE_ELEMENT_BYTES
