@@ -22,7 +22,7 @@ Trits = npt.NDArray[np.int8]
 
 
 def onnx_codes(trits: Trits) -> npt.NDArray[np.uint8]:
-    """The bytes of the ONNX file: 4 columns in a byte, LSB first, code = value + 1, missing columns 3 (never read)."""
+    """The bytes of the ONNX file: 4 columns a byte, LSB first, code = value + 1; missing columns hold 3."""
     rows, columns = trits.shape
     codes = np.full((rows, -(-columns // 4) * 4), 3, np.uint8)
     codes[:, :columns] = trits + 1
@@ -43,7 +43,7 @@ def section(size_and_chunks: tuple[int, layout.Chunks]) -> bytes:
 
 
 def unpack_u16(data: bytes, columns: int) -> Trits:
-    """The definition, byte by byte: field g of byte (i, j) of block (n, k) is w[16n + i, 16k + 4g + j] + 1."""
+    """By definition: field g of byte (i, j) of block (n, k) is w[16n + i, 16k + 4g + j] + 1."""
     words = -(-columns // 64) * 4
     blocks = np.frombuffer(data, np.uint8).reshape(-1, words, 16, 4)
     trits = np.zeros((blocks.shape[0] * 16, words * 16), np.int8)
