@@ -54,6 +54,10 @@ static const char *step_fault(const step_list *list, const eb_step *step, int *i
 }
 
 static int check_steps(step_list list, char *error, int32_t error_size) {
+  if (list.step_count < 1) { /* without a barrier the threads would lose each other */
+    eb_message(error, error_size, "libmodel.so is damaged: its %s plan has no steps", list.name);
+    return 0;
+  }
   for (uint32_t i = 0; i < list.step_count; i++) {
     int index;
     const char *fault = step_fault(&list, &list.steps[i], &index);

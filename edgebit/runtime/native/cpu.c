@@ -56,7 +56,7 @@ uint64_t eb_cpu_features(void) {
   return features;
 }
 
-#else
+#elif defined(__aarch64__) || defined(__arm__)
 
 enum { AT_HWCAP = 16, AT_HWCAP2 = 26 };
 
@@ -78,11 +78,15 @@ uint64_t eb_cpu_features(void) {
   if (hwcap & 1ul << 1) features |= EB_NEON;
   if (hwcap & 1ul << 20) features |= EB_DOTPROD;
   if (hwcap2 & 1ul << 13) features |= EB_I8MM;
-#elif defined(__arm__)
+#else
   if (auxiliary(AT_HWCAP) & 1ul << 12) features |= EB_NEON;
 #endif
   return features;
 }
+
+#else
+
+uint64_t eb_cpu_features(void) { return 0; }
 
 #endif
 

@@ -129,6 +129,9 @@ EB_API int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int3
 /* 1 when the token ends an answer, otherwise 0. */
 EB_API int32_t eb_is_stop(const eb_model *model, int32_t id);
 
+/* 1 when the token is markup ("<|eot_id|>") and not text, otherwise 0. */
+EB_API int32_t eb_is_special(const eb_model *model, int32_t id);
+
 /* Token ids of a conversation in the model's chat format; roles are "system", "user", "assistant". Returns the count
  * needed, or a negative code and a sentence in `error`. */
 EB_API int32_t eb_chat_tokens(const eb_model *model, const char *const *roles, const char *const *contents,

@@ -33,20 +33,21 @@ static void run_step(const eb_execution *execution, const eb_step *step, const e
                                    s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
 }
 
-void eb_execute(const eb_execution *execution, const eb_walk *walk, eb_team *team, int32_t thread) {
+void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int32_t thread) {
+  /* Behind the last barrier the caller may change everything: what is needed there is copied before. */
+  const eb_trace_function trace = execution->trace;
   uint8_t *base[EB_SPACES];
   for (int i = 0; i < EB_SPACES; i++) base[i] = execution->base[i];
   base[EB_SCRATCH] += (uint64_t)thread * execution->scratch_stride;
   const eb_range nothing = {0, 0};
-  for (uint32_t i = 0; i < walk->step_count; i++) {
-    const eb_step *step = &walk->steps[i];
-    uint32_t units = (uint32_t)value_of(step->units, walk, nothing);
+  for (uint32_t i = 0; i < walk.step_count; i++) {
+    const eb_step *step = &walk.steps[i];
+    uint32_t units = (uint32_t)value_of(step->units, &walk, nothing);
     eb_range range = eb_partition(units, step->grain, thread, eb_team_count(team));
-    if (range.begin < range.end) run_step(execution, step, walk, base, range);
+    if (range.begin < range.end) run_step(execution, step, &walk, base, range);
     eb_team_barrier(team, thread);
-    if (execution->trace) {
-      if (thread == 0) execution->trace(execution->trace_user, walk->phase, (int32_t)i);
-      eb_team_barrier(team, thread);
-    }
+    if (!trace) continue;
+    if (thread == 0) trace(execution->trace_user, walk.phase, (int32_t)i);
+    eb_team_barrier(team, thread);
   }
 }

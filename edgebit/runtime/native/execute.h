@@ -41,7 +41,8 @@ typedef struct eb_range {
 
 eb_range eb_partition(uint32_t units, uint32_t grain, int32_t thread, int32_t threads);
 
-/* Walks the steps as one thread of the team; every other thread must do the same. Ends with a barrier. */
-void eb_execute(const eb_execution *execution, const eb_walk *walk, eb_team *team, int32_t thread);
+/* Walks the steps as one thread of the team; every other thread must do the same. Ends with a barrier, behind which
+ * `execution` is no longer read. */
+void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int32_t thread);
 
 #endif

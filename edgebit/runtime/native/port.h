@@ -26,7 +26,7 @@ char *getenv(const char *name);
 void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
 int munmap(void *address, size_t bytes);
 long syscall(long number, ...);
-#if !defined(__x86_64__)
+#if defined(__aarch64__) || defined(__arm__)
 unsigned long getauxval(unsigned long type);
 #endif
 

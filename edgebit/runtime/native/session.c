@@ -94,10 +94,12 @@ void eb_session_close(eb_session *session) {
 
 /* ---- one pass --------------------------------------------------------------------------------------------- */
 
+/* Behind the last barrier the session belongs to the caller again: nothing of it is read there. */
 static void run_walks(void *user, int32_t thread) {
   eb_session *session = user;
-  for (int32_t i = 0; i < session->walk_count; i++)
-    eb_execute(&session->execution, &session->walks[i], session->team, thread);
+  const int32_t walk_count = session->walk_count;
+  eb_team *team = session->team;
+  for (int32_t i = 0; i < walk_count; i++) eb_execute(&session->execution, session->walks[i], team, thread);
 }
 
 static eb_walk walk_tokens(const eb_session *session, int32_t count) {

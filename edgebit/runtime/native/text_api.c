@@ -23,7 +23,13 @@ int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t cap
   return public_code(eb_text_token_bytes(&model->text, id, out, capacity));
 }
 
-int32_t eb_is_stop(const eb_model *model, int32_t id) { return has_text(model) && eb_text_is_stop(&model->text, id) > 0; }
+int32_t eb_is_stop(const eb_model *model, int32_t id) {
+  return has_text(model) && eb_text_is_stop(&model->text, id) > 0;
+}
+
+int32_t eb_is_special(const eb_model *model, int32_t id) {
+  return has_text(model) && eb_text_is_special(&model->text, id) > 0;
+}
 
 int32_t eb_chat_tokens(const eb_model *model, const char *const *roles, const char *const *contents, int32_t messages,
                        int32_t add_generation_prompt, int32_t *ids, int32_t capacity, char *error,

@@ -1,0 +1,88 @@
+"""libmodel.so through ctypes: the functions of native/edgebit.h, their types in one table."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_float, c_int32, c_uint64, c_void_p
+
+from .errors import RuntimeModelError
+
+API_MAJOR = "1"
+ERROR_CONTEXT = -3
+MESSAGE_SIZE = 512
+ADD_BOS = 1
+PARSE_SPECIAL = 2
+
+
+class Info(ctypes.Structure):
+    """eb_model_info."""
+
+    _fields_ = [
+        ("vocab_size", c_int32),
+        ("hidden_size", c_int32),
+        ("num_layers", c_int32),
+        ("context", c_int32),
+        ("chunk", c_int32),
+        ("reserved", c_int32),
+        ("weights_bytes", c_uint64),
+        ("arena_bytes", c_uint64),
+        ("cache_bytes", c_uint64),
+        ("scratch_bytes", c_uint64),
+    ]
+
+
+class SamplingStruct(ctypes.Structure):
+    """eb_sampling."""
+
+    _fields_ = [("temperature", c_float), ("top_k", c_int32), ("top_p", c_float), ("seed", c_uint64)]
+
+
+TraceFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32)
+
+MODEL = SESSION = POINTER_TO_FLOATS = c_void_p
+IDS = POINTER(c_int32)
+TEXTS = POINTER(c_char_p)
+MESSAGE = c_char_p
+
+#: name: (result, arguments)
+FUNCTIONS = {
+    "eb_open": (MODEL, [c_char_p, MESSAGE, c_int32]),
+    "eb_close": (None, [MODEL]),
+    "eb_info": (None, [MODEL, POINTER(Info)]),
+    "eb_tier_name": (c_char_p, [MODEL]),
+    "eb_version": (c_char_p, []),
+    "eb_session_open": (SESSION, [MODEL, c_int32, MESSAGE, c_int32]),
+    "eb_session_close": (None, [SESSION]),
+    "eb_threads": (c_int32, [SESSION]),
+    "eb_evaluate": (c_int32, [SESSION, IDS, c_int32]),
+    "eb_append": (c_int32, [SESSION, IDS, c_int32]),
+    "eb_evaluate_all": (c_int32, [SESSION, IDS, c_int32, POINTER_TO_FLOATS]),
+    "eb_logits": (POINTER(c_float), [SESSION]),
+    "eb_position": (c_int32, [SESSION]),
+    "eb_rewind": (c_int32, [SESSION, c_int32]),
+    "eb_sample": (c_int32, [SESSION, POINTER(SamplingStruct)]),
+    "eb_session_error": (c_char_p, [SESSION]),
+    "eb_tokenize": (c_int32, [MODEL, c_char_p, c_int32, c_int32, IDS, c_int32]),
+    "eb_token_bytes": (c_int32, [MODEL, c_int32, c_char_p, c_int32]),
+    "eb_is_stop": (c_int32, [MODEL, c_int32]),
+    "eb_is_special": (c_int32, [MODEL, c_int32]),
+    "eb_chat_tokens": (c_int32, [MODEL, TEXTS, TEXTS, c_int32, c_int32, IDS, c_int32, MESSAGE, c_int32]),
+    "eb_trace": (None, [SESSION, TraceFunction, c_void_p]),
+    "eb_space_base": (c_void_p, [SESSION, c_int32]),
+}
+
+
+def bind(path: str) -> ctypes.CDLL:
+    """Loads libmodel.so and types its functions. Raises RuntimeModelError with the loader's reason."""
+    try:
+        library = ctypes.CDLL(path)
+        for name, (result, arguments) in FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype = result
+            function.argtypes = arguments
+    except (OSError, AttributeError) as error:
+        raise RuntimeModelError(f"{path} cannot be loaded: {error}") from error
+    version = library.eb_version().decode()
+    if version.split(".")[0] != API_MAJOR:
+        raise RuntimeModelError(f"{path} speaks API {version}, this loader {API_MAJOR}: copy the bundle again")
+    return library

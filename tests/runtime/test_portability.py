@@ -1,0 +1,157 @@
+"""One source for every Linux libc: what it may need, what it may show, and what sanitizers say."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.builders import HERE, NATIVE, build, compile_flags, toy_weights
+
+ALLOWED = set(
+    "malloc free memcpy memset memcmp memmove bcmp strlen getenv mmap munmap syscall getauxval "
+    "pthread_create pthread_join".split()
+)
+LINKER_OWN = {"_DYNAMIC", "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "__cxa_finalize"}
+RUNTIME = NATIVE.parent
+
+
+def symbols(library: Path, *options: str) -> set[str]:
+    text = subprocess.run(
+        ["nm", "-D", *options, str(library)], capture_output=True, text=True, check=True
+    ).stdout
+    return {line.split()[-1].split("@")[0] for line in text.splitlines()}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "x86_64-linux-gnu.2.17",
+        "aarch64-linux-gnu.2.17",
+        "aarch64-linux-musl",
+        "arm-linux-gnueabihf.2.17",
+        "riscv64-linux-gnu.2.27",
+    ],
+)
+def test_the_library_needs_and_shows_only_what_is_listed(target: str, tmp_path: Path) -> None:
+    exports = tmp_path / "exports.map"
+    exports.write_text("{ global: eb_*; local: *; };\n")
+    library = build(
+        tmp_path / "libmodel.so",
+        "-target",
+        target,
+        "-s",
+        "-Wl,-z,defs",
+        "-Wl,--gc-sections",
+        f"-Wl,--version-script={exports}",
+        probe=False,
+    )
+    assert symbols(library, "--undefined-only") - LINKER_OWN <= ALLOWED
+    shown = {name for name in symbols(library, "--defined-only") if name.startswith("eb_")}
+    declared = set(re.findall(r"^EB_API\b[^;(]*?\b(eb_\w+)\(", (NATIVE / "edgebit.h").read_text(), re.M))
+    assert shown - {"eb_model_plan"} == declared
+    assert b"TLS" not in subprocess.run(["readelf", "-lW", str(library)], capture_output=True, check=True).stdout
+
+
+def test_no_header_of_a_libc_is_read(tmp_path: Path) -> None:
+    for source in sorted(NATIVE.glob("*.c")):
+        included = set(re.findall(r"#include <(.+)>", source.read_text()))
+        assert included <= {"stdarg.h", "stddef.h", "stdint.h"}, source.name
+        result = subprocess.run(
+            [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-android", *compile_flags()]
+            + ["-Werror", "-c", "-o", str(tmp_path / "out.o"), str(source)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+
+
+def test_the_public_header_is_c_and_cpp(tmp_path: Path) -> None:
+    for language in ("c", "c++"):
+        command = ["gcc", "-x", language, "-fsyntax-only", "-Wall", "-Werror", "-pedantic", "-"]
+        subprocess.run(command, input=f'#include "{NATIVE}/edgebit.h"\n', text=True, check=True)
+
+
+def test_functions_are_short() -> None:
+    for source in sorted(NATIVE.glob("*.c")):
+        start = None
+        for number, line in enumerate(source.read_text().splitlines(), 1):
+            if line.endswith("{") and line[0] not in " }#/" and "(" in line:
+                start = number
+            if line == "}" and start is not None:
+                assert number - start < 60, f"{source.name}:{start}"
+                start = None
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
+    """Address and undefined-behaviour sanitizers over every session, thread and tier test."""
+    library = build(
+        tmp_path / "libmodel.so",
+        "-g",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        compiler=("gcc",),
+    )
+    asan = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "EDGEBIT_TOY_LIBRARY": str(library),
+    }
+    tests = [str(HERE.parent / f"test_{name}.py") for name in ("session", "threads", "tiers")]
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=HERE.parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
+    """ThreadSanitizer over barriers and a whole evaluation, in a program of its own."""
+    (tmp_path / "weights.bin").write_bytes(toy_weights())
+    program = tmp_path / "races"
+    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", HERE / "probe.c", HERE / "races.c"]
+    flags = [flag for flag in compile_flags() if flag != "-fPIC"]
+    made = subprocess.run(
+        ["gcc", *flags, "-g", "-fsanitize=thread", f"-I{NATIVE}", "-o", str(program)]
+        + [*map(str, sources), "-lpthread"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    result = subprocess.run([str(program), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-4000:]
+
+
+# ---- the Python side ------------------------------------------------------------------------------------------
+
+# Modules that Python 3.8 does not have yet.
+NEWER_THAN_3_8 = {"tomllib", "zoneinfo", "graphlib"}
+
+
+@pytest.mark.parametrize("path", sorted(RUNTIME.glob("*.py")), ids=lambda path: path.name)
+def test_the_loader_imports_the_standard_library_alone(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 8))):
+        if isinstance(node, ast.Import):
+            roots = {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            roots = {str(node.module).split(".")[0]}
+        else:
+            continue
+        assert roots <= set(sys.stdlib_module_names) - NEWER_THAN_3_8, f"line {node.lineno}"
