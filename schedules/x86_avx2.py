@@ -1,0 +1,154 @@
+"""Ternary products for AVX2: ``vpmaddubsw`` multiplies 32 codes (u8) with 32 activations (i8) into 16 pair sums (i16).
+
+A line of U16 weights is two ymm registers of 8 rows. Pair sums are accumulated in int16 over a *window* of lines, then
+widened. Overflow is impossible: with codes of at most 2 and -128 <= q <= 127 a pair sum lies in [-512, 508], a lane of
+an accumulator takes ``n`` of them, and for n = 64 the range is [-32768, 32512]. ``vpmaddubsw`` itself saturates at
+32767 only.
+"""
+
+from __future__ import annotations
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from .float_ops import Expr, vector
+from .ternary import LINES_MULTIPLE, Tile, ternary_product
+from .tier import Tier
+
+GEMV_WINDOW = 8
+"""Lines: 2 fields a line, of which one is left at four times its value: 8 * 2 * 4 = 64 pair sums."""
+
+GEMM_WINDOW = 16
+"""Lines: 4 fields a line, all at their value: 16 * 4 = 64 pair sums."""
+
+GEMM_TILE = Tile(blocks=1, tokens=6)
+
+
+def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
+    """Fields 0 and 1 where they are, 2 and 3 after one shift by 4: fields 1 and 3 count fourfold until the end."""
+
+    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
+        @T.prim_func(s_tir=True, check_well_formed=False)
+        def gemv_u16_16x1_avx2(weights: T.handle, q: T.handle, acc: T.handle):
+            lines = T.int32()
+            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+            X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
+            C = T.match_buffer(acc, (1, 1, 16), "int32", offset_factor=1)
+            with T.sblock("root"):
+                T.reads(C[0, 0, 0:16], W[0, 0:lines, 0:16, 0:4], X[0, 0:lines, 0:4, 0:4])
+                T.writes(C[0, 0, 0:16])
+                pairs = T.alloc_buffer((2, 2, 16), "int16", scope="global")  # [rows 0-7, 8-15][x1, x4]
+                for window in range(T.ceildiv(lines, GEMV_WINDOW)):
+                    for h in T.unroll(2):
+                        for s in T.unroll(2):
+                            pairs[h, s, vector(0, 16)] = T.broadcast(T.int16(0), 16)
+                    for l4 in range(_steps(lines, window, GEMV_WINDOW)):
+                        for l in T.unroll(LINES_MULTIPLE):
+                            for h in T.unroll(2):
+                                for p in T.unroll(2):
+                                    for s in T.unroll(2):
+                                        pairs[h, s, vector(0, 16)] = pairs[h, s, vector(0, 16)] + _vpmaddubsw(
+                                            T.bitwise_and(
+                                                _shifted(
+                                                    W.vload(
+                                                        [0, window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l, h * 8, 0],
+                                                        "uint8x32",
+                                                    ),
+                                                    p * 4,
+                                                ),
+                                                _field_mask(s),
+                                            ),
+                                            _four_everywhere(
+                                                X.vload(
+                                                    [0, window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l, p * 2 + s, 0],
+                                                    "int8x4",
+                                                )
+                                            ),
+                                        )
+                    for h in T.unroll(2):
+                        C[0, 0, vector(h * 8, 8)] = (
+                            C[0, 0, vector(h * 8, 8)]
+                            + _sum_pairs(pairs[h, 0, vector(0, 16)])
+                            + T.shift_right(_sum_pairs(pairs[h, 1, vector(0, 16)]), T.broadcast(2, 8))
+                        )
+
+        return gemv_u16_16x1_avx2
+
+    return ternary_product(Tile(blocks=1, tokens=1), micro_kernel, epilogue)
+
+
+def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
+    """12 accumulators of int16: a decoded register meets 6 tokens, a token's four activations meet both halves."""
+
+    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
+        @T.prim_func(s_tir=True, check_well_formed=False)
+        def gemm_u16_16x6_avx2(weights: T.handle, q: T.handle, acc: T.handle):
+            lines = T.int32()
+            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+            X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
+            C = T.match_buffer(acc, (1, tile.tokens, 16), "int32", offset_factor=1)
+            with T.sblock("root"):
+                T.reads(C[0, 0 : tile.tokens, 0:16], W[0, 0:lines, 0:16, 0:4],
+                        X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
+                T.writes(C[0, 0 : tile.tokens, 0:16])
+                pairs = T.alloc_buffer((2, tile.tokens, 16), "int16", scope="global")
+                for window in range(T.ceildiv(lines, GEMM_WINDOW)):
+                    for h in T.unroll(2):
+                        for m in T.unroll(tile.tokens):
+                            pairs[h, m, vector(0, 16)] = T.broadcast(T.int16(0), 16)
+                    for step in range(T.min(lines - window * GEMM_WINDOW, GEMM_WINDOW) * 4):
+                        for m in T.unroll(tile.tokens):
+                            for h in T.unroll(2):
+                                pairs[h, m, vector(0, 16)] = pairs[h, m, vector(0, 16)] + _vpmaddubsw(
+                                    T.bitwise_and(
+                                        _shifted(
+                                            W.vload([0, window * GEMM_WINDOW + step // 4, h * 8, 0], "uint8x32"),
+                                            step % 4 * 2,
+                                        ),
+                                        _field_mask(0),
+                                    ),
+                                    _four_everywhere(
+                                        X.vload([m, window * GEMM_WINDOW + step // 4, step % 4, 0], "int8x4")
+                                    ),
+                                )
+                    for h in T.unroll(2):
+                        for m in T.unroll(tile.tokens):
+                            C[0, m, vector(h * 8, 8)] = C[0, m, vector(h * 8, 8)] + _sum_pairs(
+                                pairs[h, m, vector(0, 16)]
+                            )
+
+        return gemm_u16_16x6_avx2
+
+    return ternary_product(GEMM_TILE, micro_kernel, epilogue)
+
+
+def _steps(lines: Expr, window: Expr, size: int) -> Expr:
+    """Steps of LINES_MULTIPLE lines in a window; the last one may be shorter."""
+    return T.min(lines - window * size, size) // LINES_MULTIPLE
+
+
+def _vpmaddubsw(codes: Expr, q: Expr) -> Expr:
+    """``codes[2 i] * q[2 i] + codes[2 i + 1] * q[2 i + 1]``: uint8x32, int8x32 -> int16x16."""
+    intrinsic = T.llvm_lookup_intrinsic_id("llvm.x86.avx2.pmadd.ub.sw")
+    return T.call_llvm_pure_intrin(intrinsic, codes, q, dtype="int16x16")
+
+
+def _sum_pairs(pairs: Expr) -> Expr:
+    """The two int16 lanes of each row -> one int32 (vpmaddwd with ones)."""
+    intrinsic = T.llvm_lookup_intrinsic_id("llvm.x86.avx2.pmadd.wd")
+    return T.call_llvm_pure_intrin(intrinsic, pairs, T.broadcast(T.int16(1), 16), dtype="int32x8")
+
+
+def _shifted(half_line: Expr, bits: Expr) -> Expr:
+    """Fields moved down by an even number of bits; the mask that follows cuts what crosses a byte."""
+    words = T.reinterpret(half_line, dtype="uint16x16")
+    return T.reinterpret(T.shift_right(words, T.broadcast(T.cast(bits, "uint16"), 16)), dtype="uint8x32")
+
+
+def _field_mask(field: Expr) -> Expr:
+    return T.broadcast(T.shift_left(T.uint8(3), T.cast(field * 2, "uint8")), 32)
+
+
+def _four_everywhere(q: Expr) -> Expr:
+    """Four activations, for all 8 rows of a half line."""
+    return T.reinterpret(T.broadcast(T.reinterpret(q, dtype="int32"), 8), dtype="int8x32")
