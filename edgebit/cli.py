@@ -64,14 +64,20 @@ def show_warning(
 
 
 def main() -> None:
-    """Entry point: an error of edgebit is one line on stderr and exit 1; EDGEBIT_DEBUG=1 shows all."""
+    """Entry point: an error is one line on stderr and exit code 1; EDGEBIT_DEBUG=1 shows where."""
     debug = bool(os.environ.get("EDGEBIT_DEBUG"))
     if not debug:
         warnings.showwarning = show_warning
     try:
         app()
-    except (EdgebitError, RuntimeModelError) as error:
+    except Exception as error:
         if debug:
             raise
-        typer.echo(f"edgebit: {error}", err=True)
+        expected = isinstance(error, (EdgebitError, RuntimeModelError))
+        typer.echo(f"edgebit: {error if expected else internal_error(error)}", err=True)
         sys.exit(1)
+
+
+def internal_error(error: Exception) -> str:
+    reason = " ".join(str(error).split())[:300]
+    return f"internal error, please report it: {type(error).__name__}: {reason} (EDGEBIT_DEBUG=1 shows where)"

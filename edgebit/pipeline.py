@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import load_target
+from edgebit.errors import TokenizerError
 from edgebit.graph import OnnxModel, build, load, save
 from edgebit.model import builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
 
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
+SPECIAL_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the later one wins
 
 
 def compile_bundle(
@@ -32,10 +36,7 @@ def compile_bundle(
     graph = open_graph(model)
     folder = check_output(Path(output or f"{graph.metadata.name}-{chosen.name}"))
     progress.stage("tokenizer")
-    metadata = graph.metadata
-    text_table = build_text_table(
-        graph.tokenizer, metadata.chat_template, metadata.bos_token_id, metadata.stop_token_ids
-    )
+    text_table = text_table_of(graph)
     compiled = compile_graph(graph, chosen, context, progress)
     return write(compiled, text_table, folder, progress)
 
@@ -46,6 +47,33 @@ def export_graph(model: str | Path | None, output: str | Path, progress: Progres
     graph = open_graph(model)
     progress.stage("write graph")
     return save(graph, output, progress)
+
+
+def text_table_of(graph: OnnxModel) -> bytes:
+    """tokenizer.bin of a model. Raises TokenizerError, ChatTemplateError."""
+    metadata = graph.metadata
+    return build_text_table(
+        graph.tokenizer,
+        metadata.chat_template,
+        metadata.bos_token_id,
+        metadata.stop_token_ids,
+        special_tokens(graph.files),
+    )
+
+
+def special_tokens(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The names a chat template may print, such as eos_token, from the files beside the graph."""
+    names: dict[str, str] = {}
+    for file in SPECIAL_TOKEN_FILES:
+        try:
+            table = dict(json.loads(files.get(file, b"{}")))
+        except (ValueError, TypeError) as error:
+            raise TokenizerError(f"{file} beside the model is no JSON object: {error}; export again") from error
+        for key, value in table.items():
+            text = value.get("content") if isinstance(value, dict) else value
+            if key.endswith("_token") and isinstance(text, str):
+                names[key] = text
+    return names
 
 
 def open_graph(model: str | Path | None) -> OnnxModel:
