@@ -68,7 +68,7 @@ def special_tokens(files: Mapping[str, bytes]) -> dict[str, str]:
         try:
             table = dict(json.loads(files.get(file, b"{}")))
         except (ValueError, TypeError) as error:
-            raise TokenizerError(f"{file} beside the model is no JSON object: {error}; export again") from error
+            raise TokenizerError(f"{file} beside the model is no JSON object: export again") from error
         for key, value in table.items():
             text = value.get("content") if isinstance(value, dict) else value
             if key.endswith("_token") and isinstance(text, str):
