@@ -1,6 +1,6 @@
 """Write a trained run as a packed Hugging Face checkpoint.
 
-``python examples/home_assistant/export.py --run RUN --output FOLDER`` (default: the folder of the built-in model).
+``python examples/home_assistant/export.py --run RUN`` writes to the folder of the built-in model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ MAX_NEW_TOKENS = 128
 
 
 def pack_trits(trits: Tensor) -> Tensor:
-    """[N, K] in {-1, 0, 1} to [N/4, K] uint8: bits 2i..2i+1 of row r hold the code (trit + 1) of row i*N/4 + r."""
+    """[N, K] in {-1, 0, 1} to [N/4, K] uint8 (SPEC 1.4).
+
+    Bits 2i..2i+1 of packed row r hold the code (trit + 1) of row i*N/4 + r.
+    """
     rows, columns = trits.shape
     if rows % 4:
         raise ValueError(f"{rows} rows cannot be packed by fours")
@@ -91,6 +94,7 @@ def export(run: Path, output: Path) -> None:
         "eos_token_id": [eos, eot],
         "max_new_tokens": MAX_NEW_TOKENS,
     }
+    (output / "model.safetensors").chmod(0o644)  # safetensors makes it private
     write_json(output / "config.json", model_config(size, bos, eos))
     write_json(output / "generation_config.json", generation)
     for name in TOKENIZER_FILES:

@@ -1,7 +1,8 @@
 """Train the home-assistant model on the CPU: ``python examples/home_assistant/train.py --output RUN``.
 
-The run depends on its options only (steps, not time), and continues from its last checkpoint when started again.
-Where cores are shared, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=0: spinning barriers slow a step tenfold.
+The run depends on its options only (steps, not time), and continues from its last checkpoint when started
+again. Where cores are shared, set OMP_WAIT_POLICY=PASSIVE and GOMP_SPINCOUNT=0: spinning barriers slow a step
+tenfold.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from corpus.splits import TRAINING_SEED
 from tokenizers import Tokenizer
 from torch import Tensor
 from training.dataset import ChatEncoder, Document, PackedRows, pack
-from training.model import BitNet, BitLinear, ModelSize
+from training.model import BitLinear, BitNet, ModelSize
 from training.schedule import Schedule
 from training.scoring import as_tensors, exact_match
 from training.tokenizer import save_tokenizer, train_tokenizer
@@ -132,7 +133,8 @@ class Trainer:
             loss = self.train_step(rows)
             if self.step % 50 == 0:
                 speed = self.step * tokens_per_step / self.seconds
-                print(f"step {self.step} loss {loss:.4f} {self.seconds:.0f} s {speed:.0f} tokens/s", flush=True)
+                progress = f"step {self.step} loss {loss:.4f} {self.seconds:.0f} s {speed:.0f} tokens/s"
+                print(progress, flush=True)
             if self.step % self.options.save_every == 0 or self.step == self.options.steps:
                 self.save()
             if self.step % self.options.score_every == 0 or self.step == self.options.steps:
@@ -153,7 +155,8 @@ def main() -> None:
     tokenizer = load_or_train_tokenizer(options.output / "tokenizer", ModelSize().vocab_size)
     encoder = ChatEncoder(tokenizer)
     rows = training_rows(encoder, options.steps * options.rows, options.seed)
-    tests = {split: encoder.single(held_out_examples(split, options.score_count)) for split in HELD_OUT_SPLITS}
+    count = options.score_count
+    tests = {split: encoder.single(held_out_examples(split, count)) for split in HELD_OUT_SPLITS}
     trainer = Trainer(options)
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     print(f"{parameters} parameters, {rows.tokens} tokens, from step {trainer.step}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import vocabulary as words
+from .phrases import phrases
 from .request import Request
 from .sampler import Sampler
 
@@ -20,73 +21,92 @@ _ABILITIES = (
 _PRIVACY = "I run on this device only. Nothing you say leaves it."
 
 SMALL_TALK: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("hello", "hi", "hey", "hi there", "hello there", "hey there", "good afternoon", "good evening", "hello you",
-      "hi assistant", "hello assistant", "hey assistant", "good day"), _HELLO),
-    (("who are you", "what are you", "what is your name", "tell me who you are", "tell me what you are",
-      "tell me your name", "introduce yourself", "tell me about yourself", "who am i talking to",
-      "do you have a name", "what should i call you", "can you tell me who you are", "can you introduce yourself",
-      "say who you are", "what do i call you", "are you a robot", "are you human", "are you an ai",
-      "are you a person"), _IDENTITY),
-    (("what can you do", "what can you do for me", "tell me what you can do", "how can you help me",
-      "how can you help", "what can i ask you", "what can i ask", "what can i say", "show me what you can do",
-      "what do you do", "help", "help me", "i need help", "list what you can do", "what can you help me with",
-      "what can you help with", "what are you able to do", "what things can you do", "what can i do with you",
-      "tell me how you can help me", "tell me what i can ask you", "explain what you can do", "what do you know",
-      "what commands do you know", "which commands do you know", "what can you control",
-      "tell me what you can control", "which things can you do", "what are you good for"), _ABILITIES),
-    (("thanks", "thank you", "thank you very much", "thanks a lot", "great, thanks", "nice, thank you",
-      "ok, thank you", "many thanks", "thank you so much", "great, thank you", "ok, thanks"), "You are welcome."),
-    (("bye", "goodbye", "bye bye", "see you", "see you later", "see you tomorrow", "talk to you later",
-      "goodbye assistant", "bye for now"), "Goodbye!"),
-    (("how are you", "how are you doing", "how are you today", "how is it going", "are you ok", "are you well",
-      "how do you feel", "how are things", "how do you do"), "I am fine, thank you."),
-    (("where do you run", "do you need the internet", "do you work offline", "do you work without the internet",
-      "is my data private", "do you send my data anywhere", "are you in the cloud", "do you run on this device",
-      "where is my data", "do you use the internet", "do you need the cloud", "is my data safe with you",
-      "do you send my data to the cloud"), _PRIVACY),
+    (phrases("""
+        hello | hi | hey | hi there | hello there | hey there | good afternoon | good evening | hello you |
+        hi assistant | hello assistant | hey assistant | good day
+    """), _HELLO),
+    (phrases("""
+        who are you | what are you | what is your name | tell me who you are | tell me what you are |
+        tell me your name | introduce yourself | tell me about yourself | who am i talking to |
+        do you have a name | what should i call you | can you tell me who you are |
+        can you introduce yourself | say who you are | what do i call you | are you a robot | are you human
+        | are you an ai | are you a person
+    """), _IDENTITY),
+    (phrases("""
+        what can you do | what can you do for me | tell me what you can do | how can you help me |
+        how can you help | what can i ask you | what can i ask | what can i say | show me what you can do |
+        what do you do | help | help me | i need help | list what you can do | what can you help me with |
+        what can you help with | what are you able to do | what things can you do | what can i do with you |
+        tell me how you can help me | tell me what i can ask you | explain what you can do |
+        what do you know | what commands do you know | which commands do you know | what can you control |
+        tell me what you can control | which things can you do | what are you good for
+    """), _ABILITIES),
+    (phrases("""
+        thanks | thank you | thank you very much | thanks a lot | great, thanks | nice, thank you |
+        ok, thank you | many thanks | thank you so much | great, thank you | ok, thanks
+    """), "You are welcome."),
+    (phrases("""
+        bye | goodbye | bye bye | see you | see you later | see you tomorrow | talk to you later |
+        goodbye assistant | bye for now
+    """), "Goodbye!"),
+    (phrases("""
+        how are you | how are you doing | how are you today | how is it going | are you ok | are you well |
+        how do you feel | how are things | how do you do
+    """), "I am fine, thank you."),
+    (phrases("""
+        where do you run | do you need the internet | do you work offline | do you work without the internet
+        | is my data private | do you send my data anywhere | are you in the cloud |
+        do you run on this device | where is my data | do you use the internet | do you need the cloud |
+        is my data safe with you | do you send my data to the cloud
+    """), _PRIVACY),
 )  # fmt: skip
 
 # Questions and tasks outside the house. {topic} is a subject, {place} a country or town.
-_OUT_OF_SCOPE = (
-    "who wrote {topic}", "who invented {topic}", "who discovered {topic}", "who painted {topic}", "who is {topic}",
-    "who was {topic}", "who made {topic}", "what is {topic}", "what was {topic}", "what does {topic} mean",
-    "what do you think about {topic}", "what do you know about {topic}", "what happened to {topic}",
-    "why is {topic} so popular", "why is {topic} so expensive", "why does {topic} exist", "how old is {topic}",
-    "how big is {topic}", "how does {topic} work", "how do i learn {topic}", "how much does {topic} cost",
-    "how do i make {topic}", "when was {topic} invented", "where does {topic} come from", "where can i find {topic}",
-    "do you like {topic}", "explain {topic}", "explain {topic} to me", "tell me about {topic}",
-    "tell me a story about {topic}", "tell me a joke about {topic}", "tell me something about {topic}",
-    "write a poem about {topic}", "write an essay about {topic}", "write a story about {topic}",
-    "write a song about {topic}", "write me a letter about {topic}", "write code for {topic}",
-    "translate {topic} into french", "translate {topic} to spanish", "how do you say {topic} in german",
-    "sing a song about {topic}", "summarize {topic}", "draw a picture of {topic}", "show me a picture of {topic}",
-    "give me a recipe for {topic}", "give me facts about {topic}", "teach me {topic}", "search for {topic}",
-    "search the web for {topic}", "google {topic}", "look up {topic}", "read me the news about {topic}",
-    "recommend a book about {topic}", "recommend a movie about {topic}", "define {topic}", "spell {topic}",
-    "compare {topic} and {topic}", "order {topic} online", "i have a question about {topic}",
-    "can you explain {topic}", "can you write about {topic}", "is {topic} good for you", "is {topic} dangerous",
-    "what is the capital of {place}", "who is the president of {place}", "how many people live in {place}",
-    "what is the weather in {place}", "what is the weather like in {place}", "what language do they speak in {place}",
-    "what time is it in {place}", "where is {place}", "how far is {place}", "how big is {place}",
-    "what is the history of {place}", "book a flight to {place}", "book me a hotel in {place}",
-    "find a restaurant in {place}", "plan a trip to {place}", "is it raining in {place}", "tell me about {place}",
-    "who won the game in {place}", "show me the way to {place}", "how do i get to {place}",
-    "find me a job in {place}", "what is the best food in {place}", "when was {place} founded",
-)  # fmt: skip
-_OUT_OF_SCOPE_WITHOUT_SLOT = (
-    "tell me a joke", "tell me a story", "what is the weather", "what is the weather like", "will it rain tomorrow",
-    "will it rain today", "what is the news", "read me the news", "what day is it", "what time is it",
-    "what is two plus two", "what is the meaning of life", "sing a song", "call the police", "order a pizza",
-    "call a taxi", "send an email", "write a poem", "what should i eat", "what should i wear", "do my homework",
-    "do my taxes", "i am bored", "i am hungry", "i am sad", "i love you", "do you love me", "how tall are you",
-    "how old are you", "what is your favorite color", "make me a sandwich", "can you cook", "can you dance",
-    "play a game with me", "let us play a game", "flip a coin", "roll a dice", "who won the game", "what is love",
-    "give me money", "buy me a car", "find my phone", "find my keys", "where are my keys", "where is my phone",
-    "how do i lose weight", "what is the stock price", "who is the president", "is there a god", "who am i",
-    "where am i", "do you dream", "how many days are in a year", "how many legs does a spider have",
-)  # fmt: skip
-_ARITHMETIC = ("what is {a} {op} {b}", "how much is {a} {op} {b}", "calculate {a} {op} {b}", "{a} {op} {b}",
-               "compute {a} {op} {b}", "tell me what {a} {op} {b} is")  # fmt: skip
+_OUT_OF_SCOPE = phrases("""
+    who wrote {topic} | who invented {topic} | who discovered {topic} | who painted {topic} | who is {topic}
+    | who was {topic} | who made {topic} | what is {topic} | what was {topic} | what does {topic} mean |
+    what do you think about {topic} | what do you know about {topic} | what happened to {topic} |
+    why is {topic} so popular | why is {topic} so expensive | why does {topic} exist | how old is {topic} |
+    how big is {topic} | how does {topic} work | how do i learn {topic} | how much does {topic} cost |
+    how do i make {topic} | when was {topic} invented | where does {topic} come from |
+    where can i find {topic} | do you like {topic} | explain {topic} | explain {topic} to me |
+    tell me about {topic} | tell me a story about {topic} | tell me a joke about {topic} |
+    tell me something about {topic} | write a poem about {topic} | write an essay about {topic} |
+    write a story about {topic} | write a song about {topic} | write me a letter about {topic} |
+    write code for {topic} | translate {topic} into french | translate {topic} to spanish |
+    how do you say {topic} in german | sing a song about {topic} | summarize {topic} |
+    draw a picture of {topic} | show me a picture of {topic} | give me a recipe for {topic} |
+    give me facts about {topic} | teach me {topic} | search for {topic} | search the web for {topic} |
+    google {topic} | look up {topic} | read me the news about {topic} | recommend a book about {topic} |
+    recommend a movie about {topic} | define {topic} | spell {topic} | compare {topic} and {topic} |
+    order {topic} online | i have a question about {topic} | can you explain {topic} |
+    can you write about {topic} | is {topic} good for you | is {topic} dangerous |
+    what is the capital of {place} | who is the president of {place} | how many people live in {place} |
+    what is the weather in {place} | what is the weather like in {place} |
+    what language do they speak in {place} | what time is it in {place} | where is {place} |
+    how far is {place} | how big is {place} | what is the history of {place} | book a flight to {place} |
+    book me a hotel in {place} | find a restaurant in {place} | plan a trip to {place} |
+    is it raining in {place} | tell me about {place} | who won the game in {place} |
+    show me the way to {place} | how do i get to {place} | find me a job in {place} |
+    what is the best food in {place} | when was {place} founded
+""")
+_OUT_OF_SCOPE_WITHOUT_SLOT = phrases("""
+    tell me a joke | tell me a story | what is the weather | what is the weather like |
+    will it rain tomorrow | will it rain today | what is the news | read me the news | what day is it |
+    what time is it | what is two plus two | what is the meaning of life | sing a song | call the police |
+    order a pizza | call a taxi | send an email | write a poem | what should i eat | what should i wear |
+    do my homework | do my taxes | i am bored | i am hungry | i am sad | i love you | do you love me |
+    how tall are you | how old are you | what is your favorite color | make me a sandwich | can you cook |
+    can you dance | play a game with me | let us play a game | flip a coin | roll a dice | who won the game
+    | what is love | give me money | buy me a car | find my phone | find my keys | where are my keys |
+    where is my phone | how do i lose weight | what is the stock price | who is the president |
+    is there a god | who am i | where am i | do you dream | how many days are in a year |
+    how many legs does a spider have
+""")
+_ARITHMETIC = phrases("""
+    what is {a} {op} {b} | how much is {a} {op} {b} | calculate {a} {op} {b} | {a} {op} {b} |
+    compute {a} {op} {b} | tell me what {a} {op} {b} is
+""")
 _OPERATORS = ("plus", "minus", "times", "divided by", "+", "-", "*")
 
 
@@ -123,5 +143,7 @@ def _topic(sampler: Sampler) -> str:
 
 
 def _maybe_question_mark(sampler: Sampler, text: str) -> str:
-    asks = text.startswith(("what", "who", "how", "why", "when", "where", "which", "do ", "is ", "are ", "can ", "will"))
+    asks = text.startswith(
+        ("what", "who", "how", "why", "when", "where", "which", "do ", "is ", "are ", "can ", "will")
+    )
     return text + "?" if asks and sampler.chance(0.65) else text

@@ -22,10 +22,10 @@ class Request:
 
 
 _OPENERS = (
-    ("", 44), ("please", 9), ("can you", 6), ("could you", 6), ("could you please", 4), ("can you please", 4),
-    ("would you", 3), ("would you please", 2), ("hey,", 3), ("ok,", 3), ("hey assistant,", 2), ("i want you to", 3),
-    ("i would like you to", 2), ("i need you to", 2), ("go ahead and", 2), ("now", 2), ("just", 2), ("hi, please", 2),
-    ("hey, can you", 2), ("quickly", 1),
+    ("", 44), ("please", 9), ("can you", 6), ("could you", 6), ("could you please", 4),
+    ("can you please", 4), ("would you", 3), ("would you please", 2), ("hey,", 3), ("ok,", 3),
+    ("hey assistant,", 2), ("i want you to", 3), ("i would like you to", 2), ("i need you to", 2),
+    ("go ahead and", 2), ("now", 2), ("just", 2), ("hi, please", 2), ("hey, can you", 2), ("quickly", 1),
 )  # fmt: skip
 _CLOSERS = (
     ("", 64), ("please", 9), (", please", 3), ("now", 4), ("for me", 4), ("right now", 3), (", thanks", 3),

@@ -87,12 +87,16 @@ T = TypeVar("T")
 
 def is_held_out_template(text: str) -> bool:
     """Whether the sentence pattern ``text`` (slots as ``{name}``) is kept out of training."""
-    return text not in ALWAYS_TRAINED and zlib.crc32(f"template {text}".encode()) % 100 < HELD_OUT_TEMPLATE_PERCENT
+    return text not in ALWAYS_TRAINED and _percentile("template", text) < HELD_OUT_TEMPLATE_PERCENT
 
 
 def is_held_out_combination(text: str) -> bool:
     """Whether the slot values joined in ``text`` are kept out of training."""
-    return zlib.crc32(f"combination {text}".encode()) % 100 < HELD_OUT_COMBINATION_PERCENT
+    return _percentile("combination", text) < HELD_OUT_COMBINATION_PERCENT
+
+
+def _percentile(kind: str, text: str) -> int:
+    return zlib.crc32(f"{kind} {text}".encode()) % 100
 
 
 class Sampler:

@@ -11,6 +11,8 @@ from .request import Request, action
 from .sampler import Sampler
 from .spoken import number, percentage, time_of_day
 
+PLAY_IN_ROOM = tuple(pattern + "{where}" for pattern in say.PLAY)
+
 _INVENTED_ITEM_SHARE = 0.3
 _QUESTION_STARTS = ("is ", "are ", "did ", "what", "how", "have i", "do ", "when", "which", "can i", "can we")
 _STATEMENT_STARTS = ("it ", "we ", "there ", "nobody", "dinner", "time ", "at ", "tomorrow", "more ", "less ",
@@ -48,7 +50,8 @@ def temperature(sampler: Sampler) -> Request:
         template = sampler.template(say.SET_TEMPERATURE, x=say.HEATED_ROOM)
     else:
         template = sampler.template(say.HEAT_ROOM)
-    return _request(sampler, template, action("set_temperature", room=room, value=value), value=spoken, room=name)
+    answer = action("set_temperature", room=room, value=value)
+    return _request(sampler, template, answer, value=spoken, room=name)
 
 
 def warmer_or_cooler(sampler: Sampler) -> Request:
@@ -81,7 +84,7 @@ def play(sampler: Sampler) -> Request:
         return _request(sampler, template, action("play_music", value=genre), genre=genre)
     name, room = _room(sampler)
     sampler.combination("play", genre, name)
-    template = sampler.template([pattern + "{where}" for pattern in say.PLAY], g=say.GENRE_WORDING, where=say.IN_ROOM)
+    template = sampler.template(PLAY_IN_ROOM, g=say.GENRE_WORDING, where=say.IN_ROOM)
     return _request(sampler, template, action("play_music", room=room, value=genre), genre=genre, room=name)
 
 
@@ -91,7 +94,7 @@ def _any_music(sampler: Sampler) -> Request:
         return _request(sampler, sampler.template(say.PLAY, g=say.ANY_MUSIC), action("play_music"))
     name, room = _room(sampler)
     sampler.combination("play", "any", name)
-    template = sampler.template([pattern + "{where}" for pattern in say.PLAY], g=say.ANY_MUSIC, where=say.IN_ROOM)
+    template = sampler.template(PLAY_IN_ROOM, g=say.ANY_MUSIC, where=say.IN_ROOM)
     return _request(sampler, template, action("play_music", room=room), room=name)
 
 

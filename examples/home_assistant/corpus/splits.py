@@ -68,11 +68,16 @@ _PAIRED: tuple[Rule, ...] = (
 
 @dataclass(frozen=True)
 class Example:
-    """One request and its only right answer; ``category`` names the grammar rule."""
+    """One request and its only right answer.
+
+    ``category`` names the grammar rule; ``templates`` and ``combinations`` are what it was drawn from.
+    """
 
     prompt: str
     answer: str
     category: str
+    templates: tuple[str, ...] = ()
+    combinations: tuple[str, ...] = ()
 
     @property
     def is_action(self) -> bool:
@@ -111,7 +116,8 @@ def _draw(sampler: Sampler) -> Example:
         category, rule = sampler.weighted(_MIX)
         request = rule(sampler)
     text = _with_contractions(sampler, with_politeness(sampler, request))
-    return Example(with_typing_habits(sampler, text), request.answer, category)
+    prompt = with_typing_habits(sampler, text)
+    return Example(prompt, request.answer, category, tuple(sampler.templates), tuple(sampler.combinations))
 
 
 def _pair(sampler: Sampler) -> Request:

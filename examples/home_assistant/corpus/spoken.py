@@ -33,7 +33,7 @@ def percentage(sampler: Sampler, value: int) -> str:
 
 
 def time_of_day(sampler: Sampler) -> tuple[str, str]:
-    """A spoken time and the ``HH:MM`` (24 h) it means; without am, pm or a part of the day it is read as 24 h."""
+    """A spoken time and the ``HH:MM`` it means; without am, pm or a part of the day it is read as 24 h."""
     hour = sampler.integer(0, 23)
     minute = sampler.choice((0, 0, 0, 15, 30, 30, 45, 5 * sampler.integer(0, 11)))
     sampler.combination("time", hour, minute)

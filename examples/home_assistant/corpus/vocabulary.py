@@ -6,6 +6,8 @@ is always determined by the request.
 
 from __future__ import annotations
 
+from .phrases import phrases
+
 ROOMS = {
     "kitchen": "kitchen",
     "living room": "living room",
@@ -82,17 +84,19 @@ COVERS = {
     "skylight": "skylight",
 }
 
-DOORS = ("front door", "back door", "garage door", "side door", "patio door", "balcony door", "gate", "door")
+DOORS = phrases("""
+    front door | back door | garage door | side door | patio door | balcony door | gate | door
+""")
 
-COLORS = (
-    "red", "green", "blue", "yellow", "orange", "purple", "pink", "white", "warm white", "cool white",
-    "turquoise", "violet",
-)  # fmt: skip
+COLORS = phrases("""
+    red | green | blue | yellow | orange | purple | pink | white | warm white | cool white | turquoise |
+    violet
+""")
 
-GENRES = (
-    "jazz", "rock", "classical music", "pop", "techno", "hip hop", "blues", "country music", "folk", "reggae",
-    "opera", "metal", "soul", "disco", "funk", "piano music", "dance music", "lullabies",
-)  # fmt: skip
+GENRES = phrases("""
+    jazz | rock | classical music | pop | techno | hip hop | blues | country music | folk | reggae | opera |
+    metal | soul | disco | funk | piano music | dance music | lullabies
+""")
 
 SCENES = {
     "movie": "movie",
@@ -107,52 +111,55 @@ SCENES = {
     "work": "work",
 }
 
-GROCERIES = (
-    "milk", "bread", "butter", "eggs", "cheese", "apples", "bananas", "coffee", "tea", "sugar", "salt", "pepper",
-    "rice", "pasta", "flour", "honey", "yogurt", "tomatoes", "potatoes", "onions", "garlic", "carrots",
-    "cucumbers", "lettuce", "spinach", "mushrooms", "lemons", "oranges", "grapes", "cherries", "strawberries",
-    "chicken", "beef", "fish", "ham", "sausages", "beans", "olives", "oil", "vinegar", "mustard", "ketchup",
-    "cereal", "oats", "chocolate", "cookies", "chips", "nuts", "water", "juice", "lemonade", "beer", "wine",
-    "napkins", "soap", "shampoo", "toothpaste", "batteries", "candles", "detergent", "tissues", "trash bags",
-    "cat food", "dog food", "light bulbs", "toilet paper", "paper towels", "olive oil", "peanut butter",
-    "oat milk", "orange juice", "brown bread", "ice cream", "green tea", "sour cream", "dish soap",
-)  # fmt: skip
+GROCERIES = phrases("""
+    milk | bread | butter | eggs | cheese | apples | bananas | coffee | tea | sugar | salt | pepper | rice |
+    pasta | flour | honey | yogurt | tomatoes | potatoes | onions | garlic | carrots | cucumbers | lettuce |
+    spinach | mushrooms | lemons | oranges | grapes | cherries | strawberries | chicken | beef | fish | ham
+    | sausages | beans | olives | oil | vinegar | mustard | ketchup | cereal | oats | chocolate | cookies |
+    chips | nuts | water | juice | lemonade | beer | wine | napkins | soap | shampoo | toothpaste |
+    batteries | candles | detergent | tissues | trash bags | cat food | dog food | light bulbs |
+    toilet paper | paper towels | olive oil | peanut butter | oat milk | orange juice | brown bread |
+    ice cream | green tea | sour cream | dish soap
+""")
 
-NAMES = (
-    "anna", "ben", "carla", "david", "emma", "felix", "grace", "henry", "ivy", "jack", "kate", "leo", "mia",
-    "noah", "olga", "paul", "rosa", "sam", "tina", "victor", "wendy", "zoe", "mom", "dad", "grandma", "grandpa",
-    "the doctor", "the dentist", "the bank", "the office",
-)  # fmt: skip
+NAMES = phrases("""
+    anna | ben | carla | david | emma | felix | grace | henry | ivy | jack | kate | leo | mia | noah | olga
+    | paul | rosa | sam | tina | victor | wendy | zoe | mom | dad | grandma | grandpa | the doctor |
+    the dentist | the bank | the office
+""")
 
-CHORES = (
-    "call {name}", "call {name} back", "email {name}", "text {name}", "meet {name}", "pick up {name}",
-    "visit {name}", "write to {name}", "thank {name}", "buy {item}", "pick up {item}", "order {item}",
-    "water the plants", "feed the cat", "feed the dog", "walk the dog", "take out the trash", "pay the rent",
-    "pay the bills", "check the mail", "check the oven", "book a flight", "clean the {room}", "do the laundry",
-    "take my pills", "take a break", "charge the car", "charge my phone", "return the book", "wash the car",
-    "cook dinner", "drink water", "go to the gym", "go for a run", "do my homework", "lock the door",
-    "empty the dishwasher", "start the oven", "bake a cake", "iron my shirt",
-)  # fmt: skip
+CHORES = phrases("""
+    call {name} | call {name} back | email {name} | text {name} | meet {name} | pick up {name} |
+    visit {name} | write to {name} | thank {name} | buy {item} | pick up {item} | order {item} |
+    water the plants | feed the cat | feed the dog | walk the dog | take out the trash | pay the rent |
+    pay the bills | check the mail | check the oven | book a flight | clean the {room} | do the laundry |
+    take my pills | take a break | charge the car | charge my phone | return the book | wash the car |
+    cook dinner | drink water | go to the gym | go for a run | do my homework | lock the door |
+    empty the dishwasher | start the oven | bake a cake | iron my shirt
+""")
 
 # Subjects of requests the assistant does not know; real words beside invented ones.
-TOPICS = (
-    "hamlet", "shakespeare", "love", "money", "the sea", "football", "physics", "history", "dragons", "space",
-    "art", "the moon", "the sun", "computers", "cars", "einstein", "napoleon", "mozart", "the bible", "python",
-    "chess", "dinosaurs", "whales", "pizza", "sushi", "bread", "coffee", "democracy", "gravity", "the universe",
-    "the internet", "the economy", "a black hole", "the world cup", "the olympics", "the stock market",
-    "the president", "the queen", "my car", "my dog", "my boss", "a horse", "a doctor", "tennis", "guitars",
-    "harry potter", "star wars", "the titanic", "the eiffel tower", "electricity", "penguins", "romeo and juliet",
-    "evolution", "bitcoin", "vikings", "philosophy", "mathematics", "biology", "poetry", "volcanoes",
-)  # fmt: skip
+TOPICS = phrases("""
+    hamlet | shakespeare | love | money | the sea | football | physics | history | dragons | space | art |
+    the moon | the sun | computers | cars | einstein | napoleon | mozart | the bible | python | chess |
+    dinosaurs | whales | pizza | sushi | bread | coffee | democracy | gravity | the universe | the internet
+    | the economy | a black hole | the world cup | the olympics | the stock market | the president |
+    the queen | my car | my dog | my boss | a horse | a doctor | tennis | guitars | harry potter | star wars
+    | the titanic | the eiffel tower | electricity | penguins | romeo and juliet | evolution | bitcoin |
+    vikings | philosophy | mathematics | biology | poetry | volcanoes
+""")
 
-PLACES_ABROAD = (
-    "france", "spain", "italy", "germany", "japan", "china", "brazil", "canada", "egypt", "india", "norway",
-    "sweden", "poland", "greece", "turkey", "mexico", "peru", "kenya", "paris", "london", "berlin", "madrid",
-    "rome", "vienna", "oslo", "tokyo", "new york", "boston", "chicago", "dublin", "prague", "lisbon", "athens",
-    "australia", "russia", "america", "africa", "europe", "texas", "california",
-)  # fmt: skip
+PLACES_ABROAD = phrases("""
+    france | spain | italy | germany | japan | china | brazil | canada | egypt | india | norway | sweden |
+    poland | greece | turkey | mexico | peru | kenya | paris | london | berlin | madrid | rome | vienna |
+    oslo | tokyo | new york | boston | chicago | dublin | prague | lisbon | athens | australia | russia |
+    america | africa | europe | texas | california
+""")
 
-SYLLABLE_ONSETS = ("b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "z",
-                   "br", "ch", "cl", "dr", "fl", "gr", "pl", "sh", "st", "th", "tr")  # fmt: skip
-SYLLABLE_RHYMES = ("a", "e", "i", "o", "u", "an", "el", "ir", "on", "um", "ar", "en", "in", "or", "as", "et",
-                   "ick", "ock", "ea", "oo")  # fmt: skip
+SYLLABLE_ONSETS = phrases("""
+    b | c | d | f | g | h | j | k | l | m | n | p | r | s | t | v | w | z | br | ch | cl | dr | fl | gr | pl
+    | sh | st | th | tr
+""")
+SYLLABLE_RHYMES = phrases("""
+    a | e | i | o | u | an | el | ir | on | um | ar | en | in | or | as | et | ick | ock | ea | oo
+""")

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from corpus import Example
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-
-from corpus import Example
 
 from .tokenizer import BOS, EOT
 
@@ -37,7 +36,7 @@ class Document:
 
 @dataclass(frozen=True)
 class PackedRows:
-    """``ids``, ``weights`` and ``documents`` (number of the document within its row, -1 for padding), [R, T]."""
+    """Rows of T tokens, [R, T]; ``documents`` numbers the documents within a row, -1 is padding."""
 
     ids: NDArray[np.int16]
     weights: NDArray[np.float32]
@@ -88,9 +87,12 @@ class ChatEncoder:
         prompts = self._encode([f"User: {example.prompt}" for example in examples])
         prefix = "Assistant: "
         answers = self._encode(
-            [prefix + example.answer if join else example.answer for example, join in zip(examples, joined)]
+            [
+                prefix + example.answer if join else example.answer
+                for example, join in zip(examples, joined, strict=True)
+            ]
         )
-        for prompt, answer, join in zip(prompts, answers, joined):
+        for prompt, answer, join in zip(prompts, answers, joined, strict=True):
             given = [*prompt, self.eot, *(() if join else self.answer_prefix)]
             ids = [*given, *answer, self.eot]
             weights = np.full(len(ids), ANSWER_WEIGHT, np.float32)
@@ -98,7 +100,8 @@ class ChatEncoder:
             yield Document(np.array(ids, np.int16), weights)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def _document(self, turns: Sequence[Document]) -> Document:
         start = Document(np.array([self.bos], np.int16), np.zeros(1, np.float32))

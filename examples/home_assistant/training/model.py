@@ -1,7 +1,7 @@
 """BitNetForCausalLM for quantisation-aware training (semantics of the Hugging Face implementation).
 
-Parameter names follow the Hugging Face checkpoint. GEMMs run in float32 on integer codes: with int8 activations
-and ternary weights every sum stays below 2**24, so they are exact.
+Parameter names follow the Hugging Face checkpoint. GEMMs run in float32 on integer codes: with int8
+activations and ternary weights every sum stays below 2**24, so they are exact.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def project(x: Tensor, *projections: BitLinear) -> tuple[Tensor, ...]:
     quantized = [quantize_weight(projection.weight) for projection in projections]
     sums = F.linear(codes, torch.cat([trits for trits, _ in quantized]))
     parts = sums.split([trits.shape[0] for trits, _ in quantized], -1)
-    return tuple(part * (multiplier / scale) for part, (_, multiplier) in zip(parts, quantized))
+    return tuple(part * (multiplier / scale) for part, (_, multiplier) in zip(parts, quantized, strict=True))
 
 
 class RMSNorm(nn.Module):
@@ -167,7 +167,10 @@ class BitNet(nn.Module):
 
 
 def rope_tables(length: int, size: ModelSize) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [T, head_dim]; attention depends on distances only, so packed rows need no restart."""
+    """Cosines and sines [T, head_dim].
+
+    Attention depends on distances only, so documents packed into a row need no positions of their own.
+    """
     exponents = torch.arange(0, size.head_dim, 2).float() / size.head_dim
     angles = torch.arange(length).float()[:, None] / size.rope_theta**exponents
     angles = torch.cat((angles, angles), -1)

@@ -1,7 +1,7 @@
 """Exact match of greedy answers, measured on the torch model during training.
 
-Under teacher forcing a greedy answer is right exactly when every one of its tokens is the arg-max, so one forward
-pass decides. The figures that count come from ``evaluate.py``, which runs the compiled bundle.
+Under teacher forcing a greedy answer is right exactly when every one of its tokens is the arg-max, so one
+forward pass decides. The figures that count come from ``evaluate.py``, which runs the compiled bundle.
 """
 
 from __future__ import annotations

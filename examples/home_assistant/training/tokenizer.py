@@ -45,7 +45,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator((re.sub(r"\d", "", text) for text in texts), trainer)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
     tokenizer.post_processor = _prepend_bos(tokenizer)
     if tokenizer.get_vocab_size() != vocab_size:
         raise ValueError(f"the corpus yields {tokenizer.get_vocab_size()} tokens, expected {vocab_size}")
