@@ -1,0 +1,32 @@
+"""The same model gives the same bytes, from the checkpoint or from its exported graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import edgebit
+from tests.builders import write_checkpoint
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_compiling_twice_and_compiling_the_export_give_equal_bytes(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", "packed")
+    first = files(edgebit.compile(checkpoint, "host", tmp_path / "first"))
+    second = files(edgebit.compile(checkpoint, "host", tmp_path / "elsewhere" / "second"))
+    edgebit.export(checkpoint, tmp_path / "graph" / "model.onnx")
+    third = files(edgebit.compile(tmp_path / "graph" / "model.onnx", "host", tmp_path / "third"))
+    assert first.keys() == second.keys() == third.keys()
+    for name, data in first.items():
+        assert data == second[name], name
+        assert data == third[name], name
+
+
+def test_weights_are_the_same_file_for_every_target(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "model", "llama")
+    bundles = [edgebit.compile(checkpoint, target, tmp_path / target) for target in ("x86_64", "arm64")]
+    assert len({(bundle / "weights.bin").read_bytes() for bundle in bundles}) == 1
+    for bundle in bundles:
+        assert (bundle / "libmodel.so").stat().st_size < 400_000
