@@ -15,7 +15,7 @@ def read_json(path: Path, error: type[EdgebitError] = ConfigError) -> dict[str, 
         value = json.loads(path.read_bytes())
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    except ValueError as reason:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as reason:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise error(f"{path}: not valid JSON ({reason}); download the file again") from None
     if not isinstance(value, dict):
         raise error(f"{path}: holds a {type(value).__name__}, expected a JSON object")

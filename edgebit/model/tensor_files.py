@@ -1,8 +1,8 @@
 """Weights of a checkpoint folder as views of the mapped safetensors files.
 
-The safetensors library maps a file too, but hands numpy a copy and cannot slice bfloat16, so the header is
-read here: eight bytes of length, JSON of {name: dtype, shape, data_offsets}, then the data. Every number of
-a header is checked against the size of its file before a byte is used. Values are little-endian.
+The safetensors library maps a file too, but hands numpy copies: an embedding would be in memory twice. So the
+header is read here: eight bytes of length, JSON of {name: dtype, shape, data_offsets}, then the data. Every
+number of a header is checked against the size of its file before a byte is used. Values are little-endian.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             header = json.loads(file.read(length))
     except OSError as reason:
         raise CheckpointError(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    except ValueError as reason:
+    except (ValueError, RecursionError) as reason:
         raise CheckpointError(
             f"{path}: the safetensors header is not JSON ({reason}); download the file again"
         ) from None
@@ -116,7 +116,7 @@ def _stored(path: Path, name: str, entry: Any, data_start: int, file_size: int) 
     try:
         dtype, shape = str(entry["dtype"]), tuple(int(d) for d in entry["shape"])
         begin, end = (int(o) for o in entry["data_offsets"])
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise CheckpointError(f"{where}: malformed header entry {entry!r}") from None
     if dtype not in DTYPES:
         raise CheckpointError(f"{where}: dtype {dtype} is not known; known are {', '.join(DTYPES)}")

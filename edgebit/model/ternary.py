@@ -8,7 +8,7 @@ of the stored tensor and by the presence of a scale, never by a repository's nam
 source           stored                          trits and multiplier
 ===============  ==============================  ==========================================================
 `PackedTrits`    U8 [N/4, K] and weight_scale    byte row r holds rows r, r+N/4, r+2N/4, r+3N/4, low bits up
-`UnpackedTrits`  float [N, K] of -1, 0, 1, scale as they are (transformers writes this when it saves again)
+`UnpackedTrits`  float [N, K] of -1, 0, 1, scale as they are (the parameters of a loaded AutoBitLinear)
 `MasterWeights`  float [N, K], no scale          absmean of the whole tensor (SPEC 1.3)
 ===============  ==============================  ==========================================================
 

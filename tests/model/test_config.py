@@ -1,0 +1,161 @@
+"""config.json: what is read, and what is refused with the key and the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebit.errors import ConfigError
+from edgebit.model.config import ModelConfig, read_config
+from tests.builders import ODD, TINY, checkpoint_config
+
+# As published: head_dim and linear sizes are derived, auto_map names files that do not exist (SPEC 1.1).
+BITNET_2B_4T = {
+    "architectures": ["BitNetForCausalLM"],
+    "auto_map": {
+        "AutoConfig": "configuration_bitnet.BitNetConfig",
+        "AutoModelForCausalLM": "m.BitNetForCausalLM",
+    },
+    "bos_token_id": 128000,
+    "eos_token_id": 128001,
+    "hidden_act": "relu2",
+    "hidden_size": 2560,
+    "initializer_range": 0.02,
+    "intermediate_size": 6912,
+    "max_position_embeddings": 4096,
+    "model_type": "bitnet",
+    "rms_norm_eps": 1e-05,
+    "num_attention_heads": 20,
+    "num_hidden_layers": 30,
+    "num_key_value_heads": 5,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+    "vocab_size": 128256,
+    "quantization_config": {
+        "quant_method": "bitnet",
+        "linear_class": "autobitlinear",
+        "quantization_mode": "offline",
+    },
+}
+
+
+def read(folder: Path, **changes: Any) -> ModelConfig:
+    """The tiny BitNet configuration with entries replaced, or removed by None."""
+    return parse(folder, checkpoint_config("packed", TINY) | changes)
+
+
+def parse(folder: Path, values: dict[str, Any]) -> ModelConfig:
+    present = {key: value for key, value in values.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(present))
+    return read_config(folder)
+
+
+def test_the_published_2b_model(tmp_path: Path) -> None:
+    config = parse(tmp_path, BITNET_2B_4T)
+    assert config.family.name == "bitnet"
+    assert (config.head_dim, config.query_size, config.key_value_size) == (128, 2560, 640)
+    assert config.projections["mlp.down_proj"] == (2560, 6912)
+    assert (config.rms_norm_eps, config.rope_theta, config.hidden_act) == (1e-5, 500000.0, "relu2")
+    assert config.tie_word_embeddings
+    assert config.quantization.scale_is_multiplier
+    assert (config.bos_token_id, config.eos_token_ids) == (128000, (128001,))
+
+
+def test_a_llama_with_its_own_head_dim(tmp_path: Path) -> None:
+    config = parse(tmp_path, checkpoint_config("llama", ODD))
+    assert config.family.name == "llama"
+    assert (config.hidden_act, config.tie_word_embeddings) == ("silu", False)
+    assert (config.head_dim, config.query_size, config.hidden_size) == (16, 64, 136)
+    assert not config.quantization.scale_is_multiplier
+    assert config.family.attention_sub_norm is None
+
+
+def test_defaults_are_those_of_transformers(tmp_path: Path) -> None:
+    """BitNetConfig: 2048 positions, untied; BitNetQuantConfig: bitlinear."""
+    config = read(
+        tmp_path,
+        tie_word_embeddings=None,
+        max_position_embeddings=None,
+        num_key_value_heads=None,
+        quantization_config={"quant_method": "bitnet"},
+    )
+    assert not config.tie_word_embeddings
+    assert config.max_position_embeddings == 2048
+    assert config.num_key_value_heads == config.num_attention_heads
+    assert not config.quantization.scale_is_multiplier
+
+
+def test_rope_theta_of_newer_files(tmp_path: Path) -> None:
+    parameters = {"rope_type": "default", "rope_theta": 1000042.0}
+    assert read(tmp_path, rope_theta=None, rope_parameters=parameters).rope_theta == 1000042.0
+    assert read(tmp_path, rope_theta=None).rope_theta == 10000.0
+
+
+def test_several_end_tokens(tmp_path: Path) -> None:
+    assert read(tmp_path, eos_token_id=[7, 9]).eos_token_ids == (7, 9)
+    assert read(tmp_path, eos_token_id=None).eos_token_ids == ()
+
+
+def quantization(**changes: Any) -> dict[str, Any]:
+    return {"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"} | changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"architectures": ["MambaForCausalLM"]},
+            "MambaForCausalLM is not supported; supported are BitNetFor",
+        ),
+        ({"architectures": None}, 'no "architectures" entry'),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu' is not supported; supported are relu2, silu"),
+        ({"quantization_config": None}, "no quantization_config, expected quant_method 'bitnet'"),
+        (quantization(quant_method="gptq"), "quant_method 'gptq', expected quant_method 'bitnet'"),
+        (quantization(linear_class="superlinear"), "linear_class 'superlinear' is not known"),
+        (quantization(use_rms_norm=True), "use_rms_norm true"),
+        (
+            quantization(modules_to_not_convert=["lm_head", "q_proj"]),
+            "modules_to_not_convert names ['q_proj']",
+        ),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling of type 'llama3'"),
+        ({"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters of type 'yarn'"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
+        ({"rope_parameters": [1]}, "rope_parameters is [1], expected an object"),
+        ({"attention_bias": True}, "attention_bias true"),
+        ({"mlp_bias": True}, "mlp_bias true"),
+        ({"hidden_size": None}, "hidden_size is missing"),
+        ({"hidden_size": "128"}, "hidden_size is '128', expected a positive integer"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0, expected a positive integer"),
+        ({"rms_norm_eps": -1.0}, "rms_norm_eps is -1.0, expected a positive number"),
+        ({"rope_theta": "much"}, "rope_theta is 'much', expected a positive number"),
+        ({"num_attention_heads": 3}, "hidden_size 128 is not a multiple of num_attention_heads 3"),
+        ({"num_key_value_heads": 3}, "num_attention_heads 4 is not a multiple of num_key_value_heads 3"),
+        ({"head_dim": 17}, "head_dim 17 is odd"),
+        ({"intermediate_size": 190}, "intermediate_size 190 is not a multiple of 4"),
+        ({"eos_token_id": [1, "x"]}, "eos_token_id: token id [1, 'x']"),
+        ({"bos_token_id": -1}, "bos_token_id: token id -1"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, **changes)
+    assert complaint in str(caught.value)
+    assert str(tmp_path / "config.json") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no config\.json"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[1]", b"[" * 100_000])
+def test_a_config_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"config\.json: (not valid JSON|holds a list)"):
+        read_config(tmp_path)
