@@ -9,7 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from edgebit.commands.chat import chat_command
+from edgebit.commands.chat import CONTEXT_SETTINGS, chat_command
 from edgebit.commands.compile import compile_command
 from edgebit.commands.export import export_command
 from edgebit.commands.inspect import inspect_command
@@ -29,7 +29,7 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("export")(export_command)
 app.command("run")(run_command)
-app.command("chat")(chat_command)
+app.command("chat", context_settings=CONTEXT_SETTINGS)(chat_command)
 app.command("inspect")(inspect_command)
 app.command("targets")(targets_command)
 

@@ -27,8 +27,6 @@ def compile_bundle(
     progress: Progress = SILENT,
 ) -> Path:
     """See edgebit.compile. What can be refused early is: the target, the output folder, the tokenizer."""
-    from edgebit.compiler import compile_graph  # TVM takes seconds to import
-
     chosen = load_target(target)
     if output is not None:
         check_output(Path(output))
@@ -37,6 +35,9 @@ def compile_bundle(
     folder = check_output(Path(output or f"{graph.metadata.name}-{chosen.name}"))
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
+    progress.stage("load TVM")
+    from edgebit.compiler import compile_graph  # takes seconds: not before everything cheap is checked
+
     compiled = compile_graph(graph, chosen, context, progress)
     return write(compiled, text_table, folder, progress)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+CONTEXT_SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-def chat_command(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> None:
-    """Talk to a bundle in the terminal, as `python3 BUNDLE/chat.py` does on the device."""
+
+def chat_command(
+    context: typer.Context, bundle: Annotated[str, typer.Argument(help="Bundle folder.")]
+) -> None:
+    """Talk to a bundle in the terminal, as `python3 BUNDLE/chat.py` on the device; takes its options too."""
     from edgebit.runtime.chat import main
 
-    raise typer.Exit(main([str(bundle)]))
+    raise typer.Exit(main([bundle, *context.args]))

@@ -1,0 +1,211 @@
+"""The command line: what a person sees, and one line with exit code 1 for everything that cannot be done."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import edgebit
+from edgebit import cli
+from edgebit.bundle import write
+from edgebit.compiler.target import host_target
+from edgebit.errors import EdgebitError
+from tests.builders import write_checkpoint
+from tests.bundle.builders import FakeModel, write_native
+
+Result = tuple[int, str, str]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `edgebit ARGUMENTS` in this process: exit code, stdout, stderr."""
+    monkeypatch.delenv("EDGEBIT_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: str | Path) -> Result:
+        monkeypatch.setattr(sys, "argv", ["edgebit", *map(str, arguments)])
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+            cli.main()
+        code = left.value.code
+        captured = capsys.readouterr()
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def fake_bundle(tmp_path: Path) -> Path:
+    return write(FakeModel(), b"table", tmp_path / "fake-bundle", native=write_native(tmp_path / "native"))
+
+
+def assert_one_line(result: Result, *words: str) -> None:
+    code, out, err = result
+    assert (code, out) == (1, "")
+    line = err.rstrip("\n").splitlines()[-1]
+    assert line.startswith("edgebit: ")
+    assert "Traceback" not in err
+    for word in words:
+        assert word in line
+
+
+def test_help_names_every_command(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in ("compile", "export", "run", "chat", "inspect", "targets"):
+        assert command in out
+        assert run(command, "--help")[0] == 0
+
+
+def test_version(run: Run) -> None:
+    assert run("--version")[:2] == (0, f"edgebit {edgebit.__version__}\n")
+
+
+def test_targets_mark_the_host(run: Run) -> None:
+    code, out, _ = run("targets")
+    assert code == 0
+    assert f"{host_target().name} (host)" in out
+    assert "arm64" in out
+    assert "dotprod, neon" in out
+
+
+@pytest.mark.parametrize(
+    "command", [["compile", "--context", "0"], ["compile", "--colour"], ["run"], ["paint"]]
+)
+def test_a_wrong_usage_is_exit_2(command: list[str], run: Run) -> None:
+    assert run(*command)[0] == 2
+
+
+def test_an_unknown_target_is_one_line_with_the_known_ones(run: Run) -> None:
+    assert_one_line(run("compile", "--target", "toaster"), "'toaster'", "arm64", "x86_64")
+
+
+def test_a_missing_checkpoint_is_one_line(run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert_one_line(run("compile", tmp_path / "nowhere", "-o", output), "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_way_is_refused_before_any_work(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    result = run("compile", tmp_path / "nowhere", "-o", tmp_path)
+    assert_one_line(result, "is not an edgebit bundle")
+    assert "read model" not in result[2]
+
+
+def test_a_damaged_checkpoint_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", "packed")
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert_one_line(run("compile", checkpoint, "-o", tmp_path / "out"), "model.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_the_failed_stage_is_named(run: Run, tmp_path: Path) -> None:
+    _, _, err = run("compile", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert "read model" in err
+    assert "failed" in err
+
+
+def test_edgebit_debug_shows_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEBIT_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["edgebit", "compile", "--target", "toaster"])
+    with pytest.raises(EdgebitError, match="toaster"):
+        cli.main()
+
+
+def test_an_unexpected_error_is_one_line_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> Path:
+        raise ZeroDivisionError("of a\nkind")
+
+    monkeypatch.setattr(edgebit, "compile", broken)
+    assert_one_line(run("compile", "-o", tmp_path / "out"), "internal error", "ZeroDivisionError: of a kind")
+
+
+def test_a_warning_of_edgebit_is_one_line_and_those_of_libraries_are_hidden(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from edgebit.model import CheckpointWarning
+
+    def warning(*_: object) -> Path:
+        warnings.warn("look at the scale", CheckpointWarning, stacklevel=2)
+        warnings.warn("upgrade me", FutureWarning, stacklevel=2)
+        return tmp_path
+
+    monkeypatch.setattr(edgebit, "export", warning)
+    code, _, err = run("export", "-o", tmp_path / "graph")
+    assert code == 0
+    assert "edgebit: warning: look at the scale\n" in err
+    assert "upgrade me" not in err
+
+
+def test_inspect_shows_layers_bytes_tiers_and_memory_of_a_bundle(run: Run, fake_bundle: Path) -> None:
+    code, out, _ = run("inspect", fake_bundle)
+    assert code == 0
+    for text in (
+        "layers",
+        "tiers",
+        "fake",
+        "weights.bin",
+        "4160",
+        "edgebit_runtime/",
+        "Memory needed",
+        "1.0 MB",
+    ):
+        assert text in out
+
+
+def test_inspect_shows_the_parts_of_a_checkpoint(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("inspect", write_checkpoint(tmp_path / "checkpoint", "packed"))
+    assert code == 0
+    rows = {line.split("  ")[0]: line.split() for line in out.splitlines() if line}
+    assert rows["layers"][-1] == "2"
+    assert rows["mlp.down_proj"][1] == "4"  # weight and scale in each of two layers
+    assert int(rows["mlp.down_proj"][2]) == 2 * (128 * 192 // 4 + 4)
+    assert rows["cache per token"][3] == str(
+        2 * 2 * 2 * 32 * 2
+    )  # layers, key and value, heads, head_dim, float16
+
+
+def test_inspect_of_a_changed_manifest_is_one_line(run: Run, fake_bundle: Path) -> None:
+    path = fake_bundle / "manifest.json"
+    path.write_text(path.read_text().replace('"layers": 2', '"layers": 3'))
+    assert_one_line(run("inspect", fake_bundle), "manifest.json", "was changed")
+
+
+@pytest.mark.parametrize("command", [["run", "{}", "hello"], ["inspect", "{}"]])
+def test_a_bundle_that_is_not_there_is_one_line(command: list[str], run: Run, tmp_path: Path) -> None:
+    assert_one_line(run(*(word.format(tmp_path / "nowhere") for word in command)), "nowhere")
+
+
+def test_chat_takes_the_options_of_chat_py(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("chat", tmp_path / "nowhere", "--prompt", "hello")
+    assert (code, out) == (1, "")
+    assert err.startswith("edgebit: ")
+    assert "nowhere" in err
+
+
+def test_a_bundle_with_a_changed_file_does_not_run(run: Run, fake_bundle: Path) -> None:
+    path = fake_bundle / "weights.bin"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    assert_one_line(run("run", fake_bundle, "hello"), "weights.bin")
+
+
+def test_help_and_run_import_no_compiler() -> None:
+    check = (
+        "import sys, edgebit, edgebit.cli, edgebit.bundle, edgebit.runtime\n"
+        "heavy = {'tvm', 'onnx', 'onnx_ir', 'onnxscript', 'numpy', 'torch', 'transformers', 'tokenizers'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == ""
+    assert result.returncode == 0
