@@ -18,4 +18,4 @@ if [ ! -x "$venv/bin/pip" ]; then
   "$python" -m venv "$venv"
 fi
 echo "installing $requirement into $venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --editable "$requirement"
+"$venv/bin/pip" install --quiet --quiet --disable-pip-version-check --editable "$requirement"
