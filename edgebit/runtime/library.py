@@ -84,5 +84,5 @@ def bind(path: str) -> ctypes.CDLL:
         raise RuntimeModelError(f"{path} cannot be loaded: {error}") from error
     version = library.eb_version().decode()
     if version.split(".")[0] != API_MAJOR:
-        raise RuntimeModelError(f"{path} speaks API {version}, this loader {API_MAJOR}: copy the bundle again")
+        raise RuntimeModelError(f"{path} has API {version}, this loader {API_MAJOR}: copy the bundle again")
     return library

@@ -1,4 +1,4 @@
-"""The runtime with the toy plan of native/toy_plan.c: a library built once, its weights, and the model in Python."""
+"""The runtime with the toy plan of native/toy_plan.c: a library built once, weights, the model in Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,21 +16,28 @@ from edgebit.runtime import library as runtime_library
 
 NATIVE = Path(runtime_library.__file__).resolve().parent / "native"
 HERE = Path(__file__).resolve().parent / "native"
-VOCAB, CONTEXT, CHUNK = 64, 48, 6
+VOCAB, CONTEXT, CHUNK = 320, 48, 6
 WEIGHTS = [(i * 2654435761 + 12345) % 65536 for i in range(VOCAB)]
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 _KEEP: list[tempfile.TemporaryDirectory[str]] = []
 
 
-def toy_weights(magic: bytes = b"EDGEBITW", version: int = 1, first_id_byte: int = 1, spare: int = 0) -> bytes:
-    """weights.bin of the toy plan, or a garbled one."""
-    body = struct.pack(f"<{VOCAB}I", *WEIGHTS)
+def toy_weights(
+    magic: bytes = b"EDGEBITW",
+    version: int = 1,
+    first_id_byte: int = 1,
+    spare: int = 0,
+    followers: Mapping[int, int] | None = None,
+) -> bytes:
+    """weights.bin of the toy plan, or a garbled one. followers: {token: the likeliest next one}."""
+    table = [(followers or {}).get(token, 2**32 - 1) for token in range(VOCAB)]
+    body = struct.pack(f"<{2 * VOCAB}I", *WEIGHTS, *table)
     header_id = bytes([first_id_byte, *range(2, 33)])
     return struct.pack("<8sIIQ32s8x", magic, version, 0, 64 + len(body) + spare, header_id) + body
 
 
 def toy_logits(tokens: Sequence[int]) -> list[list[float]]:
-    """What the toy model must answer after each token."""
+    """What the toy model without followers must answer after each token."""
     rows, hidden = [], 0
     for position, token in enumerate(tokens):
         hidden = (hidden + (position + 1) * WEIGHTS[token]) % 2**32
@@ -45,9 +52,9 @@ def compile_flags() -> list[str]:
 def build(output: Path, *flags: str, compiler: Sequence[str] = ZIG, probe: bool = True) -> Path:
     """Compiles the runtime, the toy plan and the probe into one shared library."""
     sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", *([HERE / "probe.c"] if probe else [])]
+    command = [*compiler, *compile_flags(), "-Werror", f"-I{NATIVE}"]
     result = subprocess.run(
-        [*compiler, *compile_flags(), "-Werror", *flags, f"-I{NATIVE}", "-shared", "-o", str(output)]
-        + [*map(str, sources), "-lpthread"],
+        [*command, *flags, "-shared", "-o", str(output), *map(str, sources), "-lpthread"],
         capture_output=True,
         text=True,
         check=False,

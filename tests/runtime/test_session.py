@@ -1,4 +1,4 @@
-"""The executor on the toy plan: right logits however tokens are cut, and a sentence for everything refused."""
+"""The executor on the toy plan: right logits however tokens are cut, a sentence for all refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_logits_of_every_token_are_right_with_any_number_of_threads(bundle: Path
     toy.close()
 
 
-@pytest.mark.parametrize("length", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 2, 2 * CHUNK, 2 * CHUNK + 1, 40])
+@pytest.mark.parametrize(
+    "length", [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 2, 2 * CHUNK, 2 * CHUNK + 1, 40]
+)
 def test_a_prompt_gives_the_logits_of_its_tokens_one_by_one(bundle: Path, length: int) -> None:
     tokens = sequence(length)
     whole, single = Toy(bundle), Toy(bundle)
@@ -104,7 +106,7 @@ def test_a_full_context_is_refused_and_nothing_is_appended(bundle: Path) -> None
 def test_a_token_outside_the_vocabulary_is_refused_by_its_place(bundle: Path, wrong: int) -> None:
     toy = Toy(bundle)
     assert toy.evaluate([1, 2, wrong, 3]) == TOKEN
-    assert toy.sentence() == f"token 2 of the call is {wrong}: the vocabulary has ids 0 to 63"
+    assert toy.sentence() == f"token 2 of the call is {wrong}: the vocabulary has ids 0 to 319"
     assert (toy.position(), toy.logits()) == (0, None)
 
 
@@ -199,7 +201,7 @@ def test_facts_of_the_model(bundle: Path) -> None:
     info = toy.library.eb_info.argtypes[1]._type_()
     toy.library.eb_info(toy.model, info)
     assert (info.vocab_size, info.context, info.chunk) == (VOCAB, CONTEXT, CHUNK)
-    assert (info.weights_bytes, info.cache_bytes, info.scratch_bytes) == (64 + 4 * VOCAB, 4 * CONTEXT, 20)
+    assert (info.weights_bytes, info.cache_bytes, info.scratch_bytes) == (64 + 8 * VOCAB, 4 * CONTEXT, 20)
 
 
 def test_text_calls_of_a_model_without_tokenizer_are_errors(bundle: Path) -> None:
@@ -211,7 +213,7 @@ def test_text_calls_of_a_model_without_tokenizer_are_errors(bundle: Path) -> Non
     assert toy.error.value == b"this model has no tokenizer"
 
 
-# ---- opening --------------------------------------------------------------------------------------------------
+# ---- opening -------------------------------------------------------------------------------------
 
 
 def refusal(folder: Path) -> str:
@@ -223,16 +225,22 @@ def refusal(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("weights", "sentence"),
     [
-        (toy_weights(magic=b"EDGEBITX"), "weights.bin is not a weights file: it does not begin with EDGEBITW"),
+        (
+            toy_weights(magic=b"EDGEBITX"),
+            "weights.bin is not a weights file: it does not begin with EDGEBITW",
+        ),
         (toy_weights(version=2), "weights.bin has format 2, this runtime reads format 1"),
         (
             toy_weights(first_id_byte=9),
             "weights.bin belongs to another model than libmodel.so: compile both together",
         ),
-        (toy_weights()[:-1], "weights.bin is damaged or of another model: 319 bytes, expected 320"),
-        (toy_weights() + b"x", "weights.bin is damaged or of another model: 321 bytes, expected 320"),
-        (toy_weights(spare=1), "weights.bin is damaged or of another model: 320 bytes, expected 320"),
-        (toy_weights(spare=1) + b"x", "weights.bin is damaged or of another model: 321 bytes, expected 320"),
+        (toy_weights()[:-1], "weights.bin is damaged or of another model: 2623 bytes, expected 2624"),
+        (toy_weights() + b"x", "weights.bin is damaged or of another model: 2625 bytes, expected 2624"),
+        (toy_weights(spare=1), "weights.bin is damaged or of another model: 2624 bytes, expected 2624"),
+        (
+            toy_weights(spare=1) + b"x",
+            "weights.bin is damaged or of another model: 2625 bytes, expected 2624",
+        ),
         (toy_weights()[:63], "weights.bin is damaged: 63 bytes, too short for a header"),
         (b"", "weights.bin is damaged: 0 bytes, too short for a header"),
     ],

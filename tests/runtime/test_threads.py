@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +31,7 @@ def test_every_unit_is_done_exactly_once(threads: int) -> None:
             assert parts[0][0] == 0
             assert parts[-1][1] == units
             assert all(begin <= end for begin, end in parts)
-            assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+            assert all(a[1] == b[0] for a, b in pairwise(parts))
             assert all(end % grain == 0 or end == units for _, end in parts)
 
 
@@ -42,7 +44,7 @@ def test_parts_differ_by_at_most_one_grain() -> None:
 def test_the_largest_counts_do_not_overflow() -> None:
     parts = partition(2**31 - 1, 16, 256)
     assert (parts[0][0], parts[-1][1]) == (0, 2**31 - 1)
-    assert all(a[1] == b[0] for a, b in zip(parts, parts[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(parts))
 
 
 @pytest.mark.parametrize(("threads", "steps"), [(1, 10_000), (2, 10_000), (3, 3_000), (5, 3_000)])
@@ -67,17 +69,16 @@ def test_workers_wake_for_every_job_and_sleep_between() -> None:
 
 def test_a_team_that_waits_costs_no_processor_time() -> None:
     library = toy_library()
-    done, used = (ctypes.c_uint64 * 6)(), time.process_time()
+    used = time.process_time()
     library.eb_probe_idle(4, 300)
     assert time.process_time() - used < 0.1
-    del done
 
 
 def test_threads_can_be_opened_and_closed_many_times() -> None:
-    before = len(os.listdir("/proc/self/task"))
+    before = len(list(Path("/proc/self/task").iterdir()))
     for _ in range(200):
         assert toy_library().eb_probe_barriers(3, 2, 1) == 0
-    assert len(os.listdir("/proc/self/task")) <= before
+    assert len(list(Path("/proc/self/task").iterdir())) <= before
 
 
 def test_signals_are_left_to_the_threads_of_the_host() -> None:

@@ -95,7 +95,7 @@ def test_the_tier_in_use_has_a_name(tmp_path: Path) -> None:
     assert toy.library.eb_version() == b"1.0"
 
 
-# ---- plans ----------------------------------------------------------------------------------------------------
+# ---- plans ---------------------------------------------------------------------------------------
 
 DECODE, HEAD = 0, 2
 OFFSET_LOW, OFFSET_HIGH, SPACE, UNIT_STRIDE, ROW_STRIDE, BUFFER_WORDS = 0, 1, 2, 3, 4, 6
@@ -116,7 +116,7 @@ def changed(plan: int, step: int, field: str, extra: int, value: int) -> str:
         ((DECODE, 1, "grain", 0, 0), "step 1 of its decode plan has grain 0, slot 0"),
         ((DECODE, 1, "units", 0, 1), "step 1 of its decode plan has units of no kind, slot 0"),
         ((HEAD, 0, "units", 1, 2**31), "step 0 of its head plan has negative units, slot 0"),
-        ((HEAD, 0, "units", 1, 5), "step 0 of its head plan starts outside its memory, buffer 1"),
+        ((HEAD, 0, "units", 1, 21), "step 0 of its head plan starts outside its memory, buffer 1"),
         ((DECODE, 2, "scalars", 0, 5), "step 2 of its decode plan has a scalar of no kind, scalar 0"),
         (
             (DECODE, 0, "buffers", OFFSET_LOW, 256),
@@ -130,9 +130,12 @@ def changed(plan: int, step: int, field: str, extra: int, value: int) -> str:
             (DECODE, 1, "buffers", BUFFER_WORDS + SPACE, 6),
             "step 1 of its decode plan starts outside its memory, buffer 1",
         ),
-        ((HEAD, 0, "buffers", ROW_STRIDE, 128), "step 0 of its head plan starts outside its memory, buffer 0"),
         (
-            (HEAD, 0, "buffers", BUFFER_WORDS + UNIT_STRIDE, 90),
+            (HEAD, 0, "buffers", ROW_STRIDE, 128),
+            "step 0 of its head plan starts outside its memory, buffer 0",
+        ),
+        (
+            (HEAD, 0, "buffers", BUFFER_WORDS + UNIT_STRIDE, 68),
             "step 0 of its head plan starts outside its memory, buffer 1",
         ),
     ],

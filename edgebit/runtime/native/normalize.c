@@ -55,15 +55,18 @@ static void add_hangul(eb_buffer *units, uint32_t syllable) {
   if (syllable % T_COUNT) add_unit(units, T_BASE + syllable % T_COUNT, 0);
 }
 
-/* A decomposition is a pair whose first half may have one again; `tail` holds the second halves. */
+/* A decomposition is a pair whose first half may have one again (in Unicode up to three deep); `tail` holds the second
+ * halves. */
+enum { DEEPEST = 8 };
+
 static void decompose(const eb_text *text, uint32_t code, eb_buffer *units) {
-  uint32_t tail[8], depth = 0;
+  uint32_t tail[DEEPEST], depth = 0;
   if (code - S_BASE < S_COUNT) {
     add_hangul(units, code - S_BASE);
     return;
   }
   const eb_decomposition *entry = find_decomposition(text, code);
-  while (entry && entry->first && depth < 8) {
+  for (int step = 0; step < DEEPEST && entry && entry->first; step++) {
     if (entry->second) tail[depth++] = entry->second;
     code = entry->first;
     entry = find_decomposition(text, code);

@@ -1,17 +1,19 @@
 /* A model small enough to be computed in Python: plan tables as the compiler writes them, kernels in C.
  *
- *   decode/prefill  embed:  value[t] = weight[token[t]]                       unit = token
- *                   append: cache[position + t] = value[t]                    unit = token, [begin]
- *                   attend: hidden[t] = sum of (i + 1) * cache[i], i <= position + t   unit = token, [begin]
- *   head            logits: logits[v] = (hidden[row] * 31 + v * 7 + position) % 1009   unit = 16 vocabulary rows
+ *   decode/prefill  embed:  value[t] = weight[token[t]], next[t] = follower[token[t]]          unit = token
+ *                   append: cache[position + t] = value[t]                                     unit = token
+ *                   attend: hidden[t] = sum of (i + 1) * cache[i] for i <= position + t        unit = token
+ *   head            logits[v] = (hidden[row] * 31 + v * 7 + position) % 1009, and 5000 more    unit = 16 rows
+ *                   for v = next[row]
  *
- * All in uint32 arithmetic. Every step reads what other threads wrote in the step before.
+ * All in uint32 arithmetic. Every step reads what other threads wrote in the step before. weights.bin holds
+ * weight[VOCAB] and follower[VOCAB]; a follower outside the vocabulary is none.
  */
 #include "plan.h"
 
 #include <stddef.h>
 
-enum { VOCAB = 64, CONTEXT = 48, CHUNK = 6, ROW = 64 /* bytes between tokens of the arena */ };
+enum { VOCAB = 320, CONTEXT = 48, CHUNK = 6, ROW = 64 /* bytes between tokens of the arena */ };
 
 #define PARAMETERS                                                                                          \
   void *b0, void *b1, void *b2, void *b3, void *b4, void *b5, void *b6, void *b7, int32_t s0, int32_t s1,   \
@@ -23,7 +25,11 @@ static uint32_t *row(void *base, int32_t token) { return (uint32_t *)(void *)((c
 /* 0 tokens (u), 1 weights, 2 value (u) | count */
 static void embed(PARAMETERS) {
   (void)b3, (void)s1, (void)s2, UNUSED_TAIL;
-  for (int32_t i = 0; i < s0; i++) *row(b2, i) = ((const uint32_t *)b1)[((const int32_t *)b0)[i]];
+  for (int32_t i = 0; i < s0; i++) {
+    const uint32_t *weight = (const uint32_t *)b1 + ((const int32_t *)b0)[i];
+    row(b2, i)[0] = weight[0];
+    row(b2, i)[1] = weight[VOCAB];
+  }
 }
 
 /* 0 value, 1 cache | count, begin, position */
@@ -32,24 +38,27 @@ static void append(PARAMETERS) {
   for (int32_t t = s1; t < s1 + s0; t++) ((uint32_t *)b1)[s2 + t] = *row(b0, t);
 }
 
-/* 0 cache, 1 hidden, 2 scratch | count, begin, position */
+/* 0 cache, 1 hidden, 2 scratch, 3 value | count, begin, position */
 static void attend(PARAMETERS) {
-  (void)b3, UNUSED_TAIL;
+  UNUSED_TAIL;
   uint32_t *sum = b2; /* of this thread alone */
   for (int32_t t = s1; t < s1 + s0; t++) {
     *sum = 0;
     for (int32_t i = 0; i <= s2 + t; i++) *sum += (uint32_t)(i + 1) * ((const uint32_t *)b0)[i];
-    *row(b1, t) = *sum;
+    row(b1, t)[0] = *sum;
+    row(b1, t)[1] = row(b3, t)[1];
   }
 }
 
 /* 0 hidden (row), 1 logits (u) | count, begin, position */
 static void head(PARAMETERS) {
   (void)b2, (void)b3, UNUSED_TAIL;
-  for (int32_t u = 0; u < s0; u++)
-    for (int32_t v = 0; v < 16; v++)
-      ((float *)b1)[u * 16 + v] =
-          (float)((*(const uint32_t *)b0 * 31u + (uint32_t)((s1 + u) * 16 + v) * 7u + (uint32_t)s2) % 1009u);
+  const uint32_t *hidden = b0;
+  for (int32_t i = 0; i < s0 * 16; i++) {
+    uint32_t v = (uint32_t)(s1 * 16 + i);
+    uint32_t logit = (hidden[0] * 31u + v * 7u + (uint32_t)s2) % 1009u;
+    ((float *)b1)[i] = (float)(logit + (v == hidden[1] ? 5000u : 0u));
+  }
 }
 
 static const eb_kernel KERNELS[] = {embed, append, attend, head};
@@ -76,12 +85,13 @@ static const eb_tier TIERS[] = {
 #define COUNT {EB_COUNT, 0}
 #define BEGIN {EB_BEGIN, 0}
 #define POSITION {EB_POSITION, 0}
-#define FIVE NO_BUFFER, NO_BUFFER, NO_BUFFER, NO_BUFFER, NO_BUFFER
+#define FOUR NO_BUFFER, NO_BUFFER, NO_BUFFER, NO_BUFFER
+#define FIVE NO_BUFFER, FOUR
 
 static const eb_step TOKEN_STEPS[] = {
     {0, PER_TOKEN, 1, {TOKENS, WEIGHTS, VALUE(ROW), FIVE}, {COUNT}},
     {1, PER_TOKEN, 1, {VALUE(0), CACHE, NO_BUFFER, FIVE}, {COUNT, BEGIN, POSITION}},
-    {2, PER_TOKEN, 1, {CACHE, HIDDEN(0), SCRATCH, FIVE}, {COUNT, BEGIN, POSITION}},
+    {2, PER_TOKEN, 1, {CACHE, HIDDEN(0), SCRATCH, VALUE(0), FOUR}, {COUNT, BEGIN, POSITION}},
 };
 
 static const eb_step HEAD_STEPS[] = {
@@ -95,7 +105,7 @@ const eb_plan eb_model_plan = {
     .num_layers = 1,
     .context = CONTEXT,
     .chunk = CHUNK,
-    .weights_bytes = sizeof(eb_weights_header) + VOCAB * 4,
+    .weights_bytes = sizeof(eb_weights_header) + VOCAB * 8,
     .arena_bytes = 2 * CHUNK * ROW,
     .cache_bytes = CONTEXT * 4,
     .scratch_bytes = 20, /* not a multiple of a cache line: the runtime pads it */

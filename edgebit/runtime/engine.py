@@ -1,0 +1,219 @@
+"""The native model and one session of it, with Python's types and one-line errors instead of codes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, List, Optional, Sequence, Tuple
+
+from .errors import ContextFullError, RuntimeModelError
+from .library import ADD_BOS, ERROR_CONTEXT, MESSAGE_SIZE, PARSE_SPECIAL, Info, SamplingStruct, bind
+
+LIBRARY = "libmodel.so"
+LARGEST_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Facts of an open model; sizes in bytes."""
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    context: int  # tokens a conversation can hold
+    chunk: int  # tokens of a prompt evaluated together
+    weights_bytes: int
+    arena_bytes: int
+    cache_bytes: int
+    tier: str  # kernels in use
+    threads: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen. temperature 0: the most likely one."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise RuntimeModelError(f"temperature {self.temperature}: expected a number from 0 up")
+        if not 0 <= self.top_k <= LARGEST_INT32:
+            raise RuntimeModelError(f"top_k {self.top_k}: expected 0 (all tokens) or more")
+        if not 0 < self.top_p <= 1:
+            raise RuntimeModelError(f"top_p {self.top_p}: expected a number above 0, up to 1")
+
+
+class Engine:
+    """libmodel.so of a bundle folder with one session. Raises RuntimeModelError with the native sentence."""
+
+    def __init__(self, folder: Path, threads: Optional[int] = None) -> None:
+        self._model: Optional[int] = None
+        self._session: Optional[int] = None
+        self._library = bind(str(folder.resolve() / LIBRARY))
+        message = ctypes.create_string_buffer(MESSAGE_SIZE)
+        self._model = self._library.eb_open(os.fsencode(folder), message, MESSAGE_SIZE)
+        if not self._model:
+            raise RuntimeModelError(_sentence(message))
+        self._session = self._library.eb_session_open(self._model, threads or 0, message, MESSAGE_SIZE)
+        if not self._session:
+            self.close()
+            raise RuntimeModelError(_sentence(message))
+        self.info = self._read_info()
+
+    def _read_info(self) -> ModelInfo:
+        info = Info()
+        self._library.eb_info(self._model, info)
+        return ModelInfo(
+            vocab_size=info.vocab_size,
+            hidden_size=info.hidden_size,
+            num_layers=info.num_layers,
+            context=info.context,
+            chunk=info.chunk,
+            weights_bytes=info.weights_bytes,
+            arena_bytes=info.arena_bytes,
+            cache_bytes=info.cache_bytes,
+            tier=self._library.eb_tier_name(self._model).decode(),
+            threads=self._library.eb_threads(self._session),
+        )
+
+    def close(self) -> None:
+        """Gives memory and threads back. May be called twice."""
+        session, model = self._session, self._model
+        self._session = self._model = None
+        if session:
+            self._library.eb_session_close(session)
+        if model:
+            self._library.eb_close(model)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_library"):
+            self.close()
+
+    def _open(self) -> int:
+        """The session's handle."""
+        if not self._session:
+            raise RuntimeModelError("the model is closed")
+        return self._session
+
+    # ---- evaluation ------------------------------------------------------------------------------
+
+    def _check(self, code: int) -> int:
+        if code >= 0:
+            return code
+        sentence = self._library.eb_session_error(self._open()).decode("utf-8", "replace")
+        raise (ContextFullError if code == ERROR_CONTEXT else RuntimeModelError)(sentence)
+
+    def evaluate(self, ids: Sequence[int]) -> None:
+        """Appends tokens; the logits of the last one are ready for `sample` afterwards."""
+        self._check(self._library.eb_evaluate(self._open(), _ids(ids), len(ids)))
+
+    def append(self, ids: Sequence[int]) -> None:
+        """Appends tokens without logits."""
+        self._check(self._library.eb_append(self._open(), _ids(ids), len(ids)))
+
+    def evaluate_all(self, ids: Sequence[int]) -> memoryview[float]:
+        """Appends tokens; float32 logits [len(ids), vocab_size] of each."""
+        shape = [len(ids), self.info.vocab_size]
+        rows = bytearray(4 * shape[0] * shape[1])
+        place = (ctypes.c_char * len(rows)).from_buffer(rows)
+        self._check(self._library.eb_evaluate_all(self._open(), _ids(ids), len(ids), place))
+        del place
+        return memoryview(rows).cast("f", shape)
+
+    @property
+    def position(self) -> int:
+        return int(self._library.eb_position(self._open()))
+
+    def rewind(self, position: int) -> None:
+        self._check(self._library.eb_rewind(self._open(), position))
+
+    def sample(self, sampling: Sampling) -> int:
+        settings = SamplingStruct(
+            sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed & (2**64 - 1)
+        )
+        return self._check(self._library.eb_sample(self._open(), settings))
+
+    # ---- text ------------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, add_bos: bool, special: bool) -> List[int]:
+        self._open()
+        data = text.encode("utf-8", "replace")
+        flags = (ADD_BOS if add_bos else 0) | (PARSE_SPECIAL if special else 0)
+        capacity = len(data) + 8
+
+        def call(ids: Any, room: int) -> int:
+            return int(self._library.eb_tokenize(self._model, data, len(data), flags, ids, room))
+
+        return _collect(call, capacity, lambda: "the text cannot be tokenized: this model has no tokenizer")
+
+    def chat_tokens(self, messages: Sequence[Tuple[str, str]], generation_prompt: bool) -> List[int]:
+        """Tokens of (role, content) messages in the model's chat format."""
+        self._open()
+        for role, content in messages:
+            if "\0" in role or "\0" in content:
+                raise RuntimeModelError("a message contains a NUL character")
+        count = len(messages)
+        roles = (ctypes.c_char_p * count)(*[role.encode("utf-8", "replace") for role, _ in messages])
+        contents = (ctypes.c_char_p * count)(*[text.encode("utf-8", "replace") for _, text in messages])
+        message = ctypes.create_string_buffer(MESSAGE_SIZE)
+
+        def call(ids: Any, room: int) -> int:
+            return int(
+                self._library.eb_chat_tokens(
+                    self._model, roles, contents, count, generation_prompt, ids, room, message, MESSAGE_SIZE
+                )
+            )
+
+        capacity = sum(len(text) for text in contents if text) + 32 * (count + 1)
+        return _collect(call, capacity, lambda: _sentence(message))
+
+    def token_bytes(self, token: int) -> bytes:
+        self._open()
+        room = 64
+        while True:
+            data = ctypes.create_string_buffer(room)
+            needed = self._library.eb_token_bytes(self._model, token, data, room)
+            if needed < 0:
+                raise RuntimeModelError(
+                    f"token {token} cannot be read: the vocabulary has ids 0 to {self.info.vocab_size - 1}"
+                )
+            if needed <= room:
+                return data.raw[:needed]
+            room = needed
+
+    def is_stop(self, token: int) -> bool:
+        self._open()
+        return bool(self._library.eb_is_stop(self._model, token))
+
+    def is_special(self, token: int) -> bool:
+        self._open()
+        return bool(self._library.eb_is_special(self._model, token))
+
+
+def _collect(call: Callable[[Any, int], int], capacity: int, reason: Callable[[], str]) -> List[int]:
+    """Ids of a native call that tells how many there are; `reason` is the sentence of a failure."""
+    while True:
+        ids = (ctypes.c_int32 * capacity)()
+        needed = call(ids, capacity)
+        if needed < 0:
+            raise RuntimeModelError(reason())
+        if needed <= capacity:
+            return list(ids[:needed])
+        capacity = needed
+
+
+def _ids(ids: Sequence[int]) -> Any:
+    for token in ids:
+        if not -LARGEST_INT32 <= token <= LARGEST_INT32:
+            raise RuntimeModelError(f"token {token} is not in the vocabulary")
+    return (ctypes.c_int32 * len(ids))(*ids)
+
+
+def _sentence(message: Any) -> str:
+    return str(message.value.decode("utf-8", "replace")) or "the native library gives no reason"

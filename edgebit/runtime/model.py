@@ -1,0 +1,198 @@
+"""An open bundle: text in, text out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
+
+from .context import Context
+from .engine import Engine, ModelInfo, Sampling
+from .errors import ContextFullError, RuntimeModelError
+from .stats import Meter, Stats
+from .streaming import TextStream
+
+Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
+Texts = Union[str, Sequence[str]]
+
+
+class Model:
+    """A language model with one conversation in its KV cache. For one thread at a time.
+
+    Equal prompts and settings give equal text on every device. Errors are RuntimeModelError, one line each.
+    """
+
+    def __init__(
+        self, folder: Path, threads: Optional[int] = None, manifest: Optional[Dict[str, Any]] = None
+    ) -> None:
+        self.manifest = manifest or {}
+        self._engine = Engine(folder, threads)
+        self._context = Context(self._engine)
+        self._run = 0
+        self._stats = Stats()
+
+    # ---- text ------------------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: Union[str, Sequence[int]],
+        max_tokens: Optional[int] = None,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Texts = (),
+    ) -> Iterator[str]:
+        """Continues a prompt (text, or token ids), piece by piece as the text is ready.
+
+        Ends at a stop token, before a string of `stop`, after `max_tokens`, or with ContextFullError when the
+        context is full. What the prompt shares with the run before is not evaluated again.
+        """
+        ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        return self._start(ids, max_tokens, sampling, stop)
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        max_tokens: Optional[int] = None,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Texts = (),
+    ) -> Iterator[str]:
+        """The assistant's answer to a conversation, piece by piece; the rest as in `generate`."""
+        ids = self.chat_tokens(messages)
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        return self._start(ids, max_tokens, sampling, stop)
+
+    @property
+    def stats(self) -> Stats:
+        """Figures of the last run that ended or was left."""
+        return self._stats
+
+    # ---- tokens ----------------------------------------------------------------------------------
+
+    def tokenize(self, text: str, add_bos: bool = True, special: bool = False) -> List[int]:
+        """Token ids of a text. special: read "<|eot_id|>" and the like as special tokens."""
+        return self._engine.tokenize(text, add_bos, special)
+
+    def detokenize(self, ids: Sequence[int], special: bool = False) -> str:
+        """The text of tokens. special: show special tokens too."""
+        engine = self._engine
+        shown = [token for token in ids if special or not engine.is_special(token)]
+        return b"".join(map(engine.token_bytes, shown)).decode("utf-8", "replace")
+
+    def chat_tokens(self, messages: Sequence[Message], generation_prompt: bool = True) -> List[int]:
+        """Token ids of a conversation in the model's chat format."""
+        return self._engine.chat_tokens(
+            [_role_and_content(message) for message in messages], generation_prompt
+        )
+
+    def logits(self, ids: Sequence[int]) -> memoryview[float]:
+        """float32 logits after each token, shape (len(ids), vocab_size); numpy.asarray shares its memory."""
+        self._begin_run()
+        return self._context.evaluate_all(ids)
+
+    # ---- facts -----------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._engine.info
+
+    def close(self) -> None:
+        """Gives memory and threads back. May be called twice."""
+        self._engine.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
+
+    # ---- one run ---------------------------------------------------------------------------------
+
+    def _begin_run(self) -> int:
+        self._run += 1
+        return self._run
+
+    def _start(
+        self, ids: List[int], max_tokens: Optional[int], sampling: Sampling, stop: Texts
+    ) -> Iterator[str]:
+        """Refuses what cannot run at once, not at the first piece."""
+        if not ids:
+            raise RuntimeModelError("the prompt is empty: there is nothing to continue")
+        if max_tokens is not None and max_tokens < 1:
+            raise RuntimeModelError(f"max_tokens {max_tokens}: expected at least 1")
+        if len(ids) > self.info.context:
+            raise ContextFullError(
+                f"the prompt has {len(ids)} tokens, the context holds {self.info.context}: shorten it, "
+                "or compile the model with a longer context"
+            )
+        text = TextStream([stop] if isinstance(stop, str) else stop)
+        return self._stream(self._begin_run(), ids, max_tokens, sampling, text)
+
+    def _stream(
+        self, run: int, ids: List[int], max_tokens: Optional[int], sampling: Sampling, text: TextStream
+    ) -> Iterator[str]:
+        self._require_current(run)
+        meter = Meter(len(ids))
+        try:
+            meter.cached = self._context.reuse(ids)
+            self._context.feed(ids[meter.cached :])
+            meter.prefilled()
+            while True:
+                token = self._engine.sample(sampling)
+                meter.sampled()
+                piece, meter.finish = self._judge(token, text, meter.generated == max_tokens)
+                if piece:
+                    yield piece
+                    self._require_current(run)
+                if meter.finish:
+                    return
+                meter.resumed()
+                self._context.feed([token])
+        except ContextFullError as error:
+            meter.finish = "context"
+            held = text.finish()
+            if held:
+                yield held
+            raise ContextFullError(
+                f"the context of {self.info.context} tokens is full and the answer cut: begin anew"
+            ) from error
+        finally:
+            if run == self._run:
+                self._stats = meter.stats()
+
+    def _judge(self, token: int, text: TextStream, is_last: bool) -> Tuple[str, str]:
+        """The text that a token makes certain, and why the answer ends with it ("": it goes on)."""
+        if self._engine.is_stop(token):
+            return text.finish(), "stop"
+        piece, reached = "", False
+        if not self._engine.is_special(token):
+            piece, reached = text.feed(self._engine.token_bytes(token))
+        if reached:
+            return piece, "stop"
+        return (piece + text.finish(), "length") if is_last else (piece, "")
+
+    def _require_current(self, run: int) -> None:
+        if run != self._run:
+            raise RuntimeModelError(
+                "another run was started on this model: a model answers one prompt at a time"
+            )
+
+
+def _role_and_content(message: Message) -> Tuple[str, str]:
+    try:
+        role, content = message["role"], message["content"]
+    except (KeyError, TypeError):
+        raise RuntimeModelError(f"a message is {message!r}: expected a role and a content") from None
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise RuntimeModelError(f"a message is {message!r}: role and content must be text")
+    return role, content

@@ -1,0 +1,77 @@
+"""What a run cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Figures of one run of Model.generate or Model.chat; seconds do not count what the caller does."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0  # of the prompt, still in the KV cache from the run before
+    generated_tokens: int = 0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0  # of all generated tokens after the first
+    time_to_first_token: float = 0.0
+    finish: str = ""  # "stop" (token or string), "length" (max_tokens), "context" (full), "" (left early)
+
+    @property
+    def prefill_tokens_per_second(self) -> float:
+        return _rate(self.prompt_tokens - self.cached_tokens, self.prefill_seconds)
+
+    @property
+    def decode_tokens_per_second(self) -> float:
+        return _rate(self.generated_tokens - 1, self.decode_seconds)
+
+    def __str__(self) -> str:
+        return (
+            f"prompt {self.prompt_tokens} tokens, {self.cached_tokens} cached, the others at "
+            f"{self.prefill_tokens_per_second:.1f} tokens/s; "
+            f"answer {self.generated_tokens} tokens at {self.decode_tokens_per_second:.1f} tokens/s, "
+            f"the first after {self.time_to_first_token:.3f} s"
+        )
+
+
+class Meter:
+    """Takes the times of a run as it goes."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._start = self._last = perf_counter()
+        self._prefill = self._first = self._decode = 0.0
+        self.cached = 0
+        self.generated = 0
+        self.finish = ""
+
+    def prefilled(self) -> None:
+        self._prefill = perf_counter() - self._start
+
+    def resumed(self) -> None:
+        """The caller has taken a piece and wants the next."""
+        self._last = perf_counter()
+
+    def sampled(self) -> None:
+        now = perf_counter()
+        self.generated += 1
+        if self.generated == 1:
+            self._first = now - self._start
+        else:
+            self._decode += now - self._last
+
+    def stats(self) -> Stats:
+        return Stats(
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self.cached,
+            generated_tokens=self.generated,
+            prefill_seconds=self._prefill,
+            decode_seconds=self._decode,
+            time_to_first_token=self._first,
+            finish=self.finish,
+        )
+
+
+def _rate(tokens: int, seconds: float) -> float:
+    return tokens / seconds if tokens > 0 and seconds > 0 else 0.0
