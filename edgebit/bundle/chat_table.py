@@ -114,20 +114,36 @@ def _probe(template: ChatTemplate) -> list[ChatCell]:
 
 
 def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int) -> ChatCell:
-    roles = [*path, column] if column < START else list(path)
-    plain = [(ROLES[role], mark) for role, mark in zip(roles, _MARKS, strict=False)]
-    try:
-        printed = template.render(plain, column == GENERATE)
-        if column >= START:
-            return ChatCell((_after(printed, plain),))
-        spaced = template.render([*plain[:-1], (plain[-1][0], _BLANK + plain[-1][1] + _BLANK)], False)
-    except TemplateRefusal as reason:
-        return ChatCell(refusal=str(reason) or "refused by the template")
-    mark = plain[-1][1]
+    """With a message after it where it is not printed alone: Llama 2 keeps a system text for the first user turn."""
+    refusal = ChatCell(refusal=_DROPPED)
+    for follower in ((), *((role,) for role in range(START))) if column < START else ((),):
+        try:
+            cell = _render_cell(template, path, column, follower)
+        except TemplateRefusal as reason:
+            if not follower:
+                refusal = ChatCell(refusal=str(reason) or "refused by the template")
+            continue
+        if cell is not None:
+            return cell
+    return refusal
+
+
+def _render_cell(
+    template: ChatTemplate, path: Sequence[int], column: int, followers: Sequence[int]
+) -> ChatCell | None:
+    """None: the message that the cell is about is not in the text."""
+    before = [(ROLES[role], mark) for role, mark in zip(path, _MARKS, strict=False)]
+    if column >= START:
+        printed = template.render(before, column == GENERATE)
+        return ChatCell((_after(printed, before),)) if all(mark in printed for _, mark in before) else None
+    after = [(ROLES[role], "") for role in followers]
+    mark = _MARKS[len(before)]
+    printed = template.render([*before, (ROLES[column], mark), *after], False)
+    spaced = template.render([*before, (ROLES[column], _BLANK + mark + _BLANK), *after], False)
     if printed.count(mark) != 1:
-        return ChatCell(refusal=_DROPPED)
+        return None
     return ChatCell(
-        (_after(printed[: printed.index(mark)], plain[:-1]),),
+        (_after(printed[: printed.index(mark)], before),),
         trim_left=_BLANK + mark not in spaced,
         trim_right=mark + _BLANK not in spaced,
     )

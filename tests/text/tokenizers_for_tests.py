@@ -73,7 +73,7 @@ def gpt2() -> Tokenizer:
 def gpt2_split() -> Tokenizer:
     """The same pattern written out, with tokens added in every way."""
     tokenizer = _trained(GPT2, CHATML_SPECIAL, ignore_merges=False, size=500)
-    tokenizer.add_tokens([AddedToken("<tool>", normalized=False), AddedToken("<tool>x", normalized=True), "fox j", "é"])
+    tokenizer.add_tokens([AddedToken("<tool>", normalized=False), AddedToken("<tool>x", normalized=True), "fox j", "éé"])
     return tokenizer
 
 
