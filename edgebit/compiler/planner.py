@@ -193,7 +193,7 @@ class _Planner:
         shape = [constant(size) for size in (qkv.width, out.width, heads // kv_heads, self.context)]
         self._step(
             f"{label}.attention",
-            KernelInstance("attention", (static, ("softmax_scale", float(call.attrs["softmax_scale"])))),
+            KernelInstance("attention", (static, ("scale", float(call.attrs["softmax_scale"])))),
             constant(heads),
             [InArena(qkv.buffer), keys, values, scratch, InArena(out.buffer)],
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
