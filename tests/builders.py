@@ -63,9 +63,11 @@ class Shape:
 
 
 TINY = Shape()
-# Sizes that are no multiple of the 64 to which the engine pads, one head per key, a head_dim of its own.
+# No size is a multiple of the 64 to which the engine pads; head_dim is its own. In transformers a Llama can
+# be like that, a BitNet needs hidden_size = heads · head_dim.
 ODD = Shape(hidden_size=136, intermediate_size=212, heads=4, key_value_heads=4, head_dim=16, vocab_size=333)
-GROUPED = Shape(hidden_size=192, intermediate_size=320, layers=3, heads=6, key_value_heads=1)
+# All query heads share one key and value head.
+GROUPED = Shape(hidden_size=192, intermediate_size=300, layers=3, heads=6, key_value_heads=1)
 
 
 def write_checkpoint(folder: Path, layout: str, shape: Shape = TINY, seed: int = 0) -> Path:

@@ -93,7 +93,7 @@ class Checkpoint:
         expected = {EMBEDDING, FINAL_NORM} | (set() if self.config.tie_word_embeddings else {LM_HEAD})
         for layer in self._layers():
             expected |= {f"{layer}.{norm}.weight" for norm in self.layer_norms()}
-        for name in expected:
+        for name in sorted(expected):
             self._float(name)
         multipliers = []
         for name in self._projections():

@@ -215,7 +215,11 @@ def test_remote_code_is_never_asked_for() -> None:
     assert not any(pattern.endswith(("*", ".py", ".bin", ".pt", ".gguf")) for pattern in FILES)
 
 
-OPEN = "from edgebit.model import open_checkpoint; c = open_checkpoint('{}'); print(c.name, c.config.hidden_size)"
+OPEN = """
+from edgebit.model import open_checkpoint
+checkpoint = open_checkpoint({!r})
+print(checkpoint.name, checkpoint.config.hidden_size)
+"""
 
 
 def open_offline(repository: str, home: Path) -> subprocess.CompletedProcess[str]:
