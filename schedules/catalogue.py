@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgebit.errors import CompileError
@@ -52,8 +52,41 @@ class Kernel:
     requirements: tuple[str, ...]
 
 
+_TERNARY_GEMV = {
+    "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemv_u16_16x1_avx512vnni"),
+    "avx2": Schedule("x86_avx2", "ternary_gemv_u16_16x1_avx2"),
+    "dotprod": Schedule("arm_dotprod", "ternary_gemv_u16_16x1_dotprod"),
+    "neon": Schedule("arm_neon", "ternary_gemv_u16_16x1_neon"),
+    ANY: Schedule("portable_ternary", "ternary_gemv_u16_16x1_portable"),
+}
+_TERNARY_GEMM = {
+    "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemm_u16_32x12_avx512vnni", token_tile=12),
+    "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x6_avx2", token_tile=6),
+    "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x4_dotprod", token_tile=4),
+    "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon", token_tile=2),
+    ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable", token_tile=4),
+}
+
+
+def _with_epilogue(row: dict[str, Schedule], epilogue: str) -> dict[str, Schedule]:
+    """A row of ternary products: every schedule takes its epilogue as an argument."""
+    needs = ("K is a multiple of 64", "K < 524288")
+    return {
+        tier: replace(schedule, static={"epilogue": epilogue}, requirements=needs)
+        for tier, schedule in row.items()
+    }
+
+
 # kernel -> tier (or ANY) -> schedule
 SCHEDULES: dict[str, dict[str, Schedule]] = {
+    "ternary_gemv_store": _with_epilogue(_TERNARY_GEMV, "store"),
+    "ternary_gemv_residual": _with_epilogue(_TERNARY_GEMV, "residual"),
+    "ternary_gemv_relu2_mul": _with_epilogue(_TERNARY_GEMV, "relu2_mul"),
+    "ternary_gemv_silu_mul": _with_epilogue(_TERNARY_GEMV, "silu_mul"),
+    "ternary_gemm_store": _with_epilogue(_TERNARY_GEMM, "store"),
+    "ternary_gemm_residual": _with_epilogue(_TERNARY_GEMM, "residual"),
+    "ternary_gemm_relu2_mul": _with_epilogue(_TERNARY_GEMM, "relu2_mul"),
+    "ternary_gemm_silu_mul": _with_epilogue(_TERNARY_GEMM, "silu_mul"),
     "embedding": {ANY: Schedule("float_embedding", "embedding")},
     "rmsnorm_quantize": {ANY: Schedule("float_norm", "rmsnorm_quantize")},
     "quantize": {ANY: Schedule("float_norm", "quantize_rows")},

@@ -1,7 +1,7 @@
 """What a ternary product does with its dequantised rows before it stores them, in canonical float order.
 
-A dequantised value is ``y = f32(acc - sum(q)) * (w_scale / s)``. Products feed no addition but through ``mul`` or
-``fence``, so that no tier contracts them.
+A dequantised value is ``y = f32(acc - sum(q)) * (w_scale / s)``. Products feed no addition but through
+``mul`` or ``fence``, so that no tier contracts them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .float_ops import Expr, constant, exp, fence, lanes_of, splat
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``combine(before, *ys)``: the vector to store, from what the output held and one y per row block of a unit."""
+    """``combine(before, *ys)``: the vector to store, from the output before and one y per block of a unit."""
 
     blocks: int
     combine: Callable[..., Expr]

@@ -1,12 +1,13 @@
 """The ternary product as a computation, and how a micro-kernel of an ISA takes the place of its inner loops.
 
-One loop nest serves every tier, shape and epilogue: row blocks x tokens in tiles, and for each tile a reduction over
-all *lines* (64 bytes of U16 weights: 16 rows by 16 values of k). A tier supplies a tile size and a micro-kernel, a
-tensor intrinsic that computes one tile for any number of lines; what it has to compute is written once, in
-``_description``, and TVM checks that the loop nest is that computation before it puts the micro-kernel in place.
+One loop nest serves every tier, shape and epilogue: row blocks x tokens in tiles, and for each tile a
+reduction over all *lines* (64 bytes of U16 weights: 16 rows by 16 values of k). A tier supplies a tile size
+and a micro-kernel, a tensor intrinsic that computes one tile for any number of lines; what it has to compute
+is written once, in ``_description``, and TVM checks that the loop nest is that computation before it puts the
+micro-kernel in place.
 
-Slots: b0 weights, b1 q, b2 sum of q, b3 scale, b4 weight scale, b5 out; s0 count, s1 lines (K/16, a multiple of 4), and
-for GEMM s2 tokens, s3 out stride. All are dynamic.
+Slots: b0 weights, b1 q, b2 sum of q, b3 scale, b4 weight scale, b5 out; s0 count, s1 lines (K/16, a multiple
+of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ class Tile:
 
 
 MicroKernel = Callable[[Tile], tirx.PrimFunc]
-"""Builds ``(weights [blocks][lines][16][4] u8, q [tokens][lines][4][4] i8, acc [blocks][tokens][16] i32)``, which
-adds the product of codes and q to acc. It declares its number of lines as ``lines = T.int32()``."""
+"""Builds a function ``(weights u8 [blocks][lines][16][4], q i8 [tokens][lines][4][4], acc i32
+[blocks][tokens][16])`` that adds the product of codes and q to acc. It declares the number of lines as
+``lines = T.int32()``."""
 
 
 def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str) -> tirx.PrimFunc:
-    """The kernel ``ternary_gemv_<epilogue>`` (tile.tokens == 1) or ``ternary_gemm_<epilogue>``, tensorized."""
+    """The kernel ``ternary_gemv_<epilogue>`` (tile of one token) or ``ternary_gemm_<epilogue>``."""
     function = _loop_nest(tile, EPILOGUES[epilogue])
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
     schedule = Schedule(function)
@@ -62,7 +64,7 @@ def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: 
 
 
 def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
-    """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then what is left of ``count`` one block at a time."""
+    """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then the rest one block at a time."""
     unit = epilogue.blocks
     group = max(tile.blocks, unit)
     is_gemv = tile.tokens == 1
@@ -73,7 +75,9 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
     def out_stride(stride: Expr, count: Expr) -> Expr:
         return count * 16 if is_gemv else stride
 
-    def finish(acc: Expr, before: Expr, scales: Expr, first: Expr, code_sum: Expr, scale: Expr, k: int, m: int) -> Expr:
+    def finish(
+        acc: Expr, before: Expr, scales: Expr, first: Expr, code_sum: Expr, scale: Expr, k: int, m: int
+    ) -> Expr:
         """The vector unit k of a group stores for token m of the tile."""
         ys = [
             dequantize(acc[k * unit + b, m, vector(0, 16)], code_sum, scales[first + k * unit + b], scale)
@@ -91,7 +95,9 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
                     acc[vb, vm, vi] = 0
             for o, b, m, i, l, g, j in T.grid(size // step, step, tile.tokens, 16, lines, 4, 4):
                 with T.sblock("product"):
-                    vn, vt, vo, vb, vm, vi, vl, vg, vj = T.axis.remap("SSSSSSRRR", [n, t, o, b, m, i, l, g, j])
+                    vn, vt, vo, vb, vm, vi, vl, vg, vj = T.axis.remap(
+                        "SSSSSSRRR", [n, t, o, b, m, i, l, g, j]
+                    )
                     acc[vo * step + vb, vm, vi] = acc[vo * step + vb, vm, vi] + _code(
                         W, first_group + vn * size + vo * step + vb, vi, vl, vg, vj
                     ) * T.cast(X[vt, vm, vl, vg, vj], "int32")
@@ -100,15 +106,20 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
                 T.writes(Y[0 : tile.tokens, 0:16])
                 for m in T.unroll(tile.tokens):
                     for k in T.unroll(size // unit):
-                        Y[t * tile.tokens + m, vector(((first_group + n * size) // unit + k) * 16, 16)] = finish(
-                            acc,
-                            Y[t * tile.tokens + m, vector(((first_group + n * size) // unit + k) * 16, 16)],
-                            A,
-                            first_group + n * size,
-                            S[t, m],
-                            D[t, m],
-                            k,
-                            m,
+                        Y[t * tile.tokens + m, vector(((first_group + n * size) // unit + k) * 16, 16)] = (
+                            finish(
+                                acc,
+                                Y[
+                                    t * tile.tokens + m,
+                                    vector(((first_group + n * size) // unit + k) * 16, 16),
+                                ],
+                                A,
+                                first_group + n * size,
+                                S[t, m],
+                                D[t, m],
+                                k,
+                                m,
+                            )
                         )
 
     @T.prim_func(s_tir=True)
@@ -123,7 +134,7 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         lines: T.int32,
         tokens: T.int32,
         stride: T.int32,
-    ):
+    ) -> None:
         T.func_attr({"tirx.noalias": True})
         W = T.match_buffer(weights, (count * unit, lines, 16, 4), "uint8")
         X = T.match_buffer(q, (token_tiles(tokens), tile.tokens, lines, 4, 4), "int8")
@@ -133,17 +144,43 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         Y = T.match_buffer(out, (token_tiles(tokens) * tile.tokens, out_stride(stride, count)), "float32")
         with T.sblock("root"):
             acc = T.sblock_alloc_buffer((group, tile.tokens, 16), "int32")
-            groups(W, X, S, D, A, Y, acc, 0, count * unit // group, token_tiles(tokens), lines, group, tile.blocks)
+            groups(
+                W,
+                X,
+                S,
+                D,
+                A,
+                Y,
+                acc,
+                0,
+                count * unit // group,
+                token_tiles(tokens),
+                lines,
+                group,
+                tile.blocks,
+            )
             if group > unit:
                 groups(
-                    W, X, S, D, A, Y, acc, count // group * group, count % group, token_tiles(tokens), lines, 1, 1
+                    W,
+                    X,
+                    S,
+                    D,
+                    A,
+                    Y,
+                    acc,
+                    count // group * group,
+                    count % group,
+                    token_tiles(tokens),
+                    lines,
+                    1,
+                    1,
                 )
 
     return main
 
 
 def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
-    """What a micro-kernel computes. Loops of extent 1 are left out: TVM drops them from the nest it compares with."""
+    """What a micro-kernel computes, without loops of extent 1: TVM drops them from the nest as well."""
     extents = [extent for extent in (tile.blocks, tile.tokens) if extent > 1]
     kinds = "S" * len(extents) + "SRRR"
 
@@ -154,7 +191,7 @@ def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
         return axes[len(extents) - 1] if tile.tokens > 1 else 0
 
     @T.prim_func(s_tir=True, check_well_formed=False)  # `lines` belongs to the kernel
-    def description(weights: T.handle, q: T.handle, acc: T.handle):
+    def description(weights: T.handle, q: T.handle, acc: T.handle) -> None:
         W = T.match_buffer(weights, (tile.blocks, lines, 16, 4), "uint8", offset_factor=1)
         X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
         C = T.match_buffer(acc, (tile.blocks, tile.tokens, 16), "int32", offset_factor=1)
@@ -183,7 +220,7 @@ def _tensorize(schedule: Schedule, name: str, tile: Tile, micro_kernel: MicroKer
 
 
 def _bind_lines(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """TVM gives a micro-kernel buffers, not scalars: its own variable ``lines`` becomes the kernel's parameter."""
+    """A micro-kernel gets buffers, not scalars: its variable ``lines`` becomes the kernel's parameter."""
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
 
     def bind(variable: tirx.Var) -> tirx.Var:

@@ -90,5 +90,5 @@ def host_architecture() -> str:
 
 
 def portable_tier(architecture: str | None = None) -> Tier:
-    """The reference: schedules without intrinsics on the baseline of an architecture (default: the host's)."""
+    """The reference: schedules without intrinsics on an architecture's baseline (default: the host's)."""
     return replace(tiers_of(architecture or host_architecture())[-1], name="portable")

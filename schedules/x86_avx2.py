@@ -1,9 +1,9 @@
-"""Ternary products for AVX2: ``vpmaddubsw`` multiplies 32 codes (u8) with 32 activations (i8) into 16 pair sums (i16).
+"""Ternary products for AVX2: ``vpmaddubsw``, 32 codes (u8) with 32 activations (i8) into 16 pair sums (i16).
 
-A line of U16 weights is two ymm registers of 8 rows. Pair sums are accumulated in int16 over a *window* of lines, then
-widened. Overflow is impossible: with codes of at most 2 and -128 <= q <= 127 a pair sum lies in [-512, 508], a lane of
-an accumulator takes ``n`` of them, and for n = 64 the range is [-32768, 32512]. ``vpmaddubsw`` itself saturates at
-32767 only.
+A line of U16 weights is two ymm registers of 8 rows. Pair sums are accumulated in int16 over a *window* of
+lines, then widened. Overflow is impossible: with codes of at most 2 and -128 <= q <= 127 a pair sum lies in
+[-512, 508], a lane of an accumulator takes ``n`` of them, and for n = 64 the range is [-32768, 32512].
+``vpmaddubsw`` itself saturates at 32767 only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ GEMM_TILE = Tile(blocks=1, tokens=6)
 
 
 def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """Fields 0 and 1 where they are, 2 and 3 after one shift by 4: fields 1 and 3 count fourfold until the end."""
+    """Fields 0, 1 where they are and 2, 3 after one shift by 4; fields 1, 3 count fourfold until the end."""
 
     def micro_kernel(tile: Tile) -> tirx.PrimFunc:
         @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemv_u16_16x1_avx2(weights: T.handle, q: T.handle, acc: T.handle):
+        def gemv_u16_16x1_avx2(weights: T.handle, q: T.handle, acc: T.handle) -> None:
             lines = T.int32()
             W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
             X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
@@ -51,7 +51,12 @@ def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
                                             T.bitwise_and(
                                                 _shifted(
                                                     W.vload(
-                                                        [0, window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l, h * 8, 0],
+                                                        [
+                                                            0,
+                                                            window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l,
+                                                            h * 8,
+                                                            0,
+                                                        ],
                                                         "uint8x32",
                                                     ),
                                                     p * 4,
@@ -60,7 +65,12 @@ def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
                                             ),
                                             _four_everywhere(
                                                 X.vload(
-                                                    [0, window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l, p * 2 + s, 0],
+                                                    [
+                                                        0,
+                                                        window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l,
+                                                        p * 2 + s,
+                                                        0,
+                                                    ],
                                                     "int8x4",
                                                 )
                                             ),
@@ -78,11 +88,11 @@ def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
 
 
 def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """12 accumulators of int16: a decoded register meets 6 tokens, a token's four activations meet both halves."""
+    """12 accumulators of int16: a decoded register meets 6 tokens, four activations meet both halves."""
 
     def micro_kernel(tile: Tile) -> tirx.PrimFunc:
         @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemm_u16_16x6_avx2(weights: T.handle, q: T.handle, acc: T.handle):
+        def gemm_u16_16x6_avx2(weights: T.handle, q: T.handle, acc: T.handle) -> None:
             lines = T.int32()
             W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
             X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
@@ -102,7 +112,9 @@ def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
                                 pairs[h, m, vector(0, 16)] = pairs[h, m, vector(0, 16)] + _vpmaddubsw(
                                     T.bitwise_and(
                                         _shifted(
-                                            W.vload([0, window * GEMM_WINDOW + step // 4, h * 8, 0], "uint8x32"),
+                                            W.vload(
+                                                [0, window * GEMM_WINDOW + step // 4, h * 8, 0], "uint8x32"
+                                            ),
                                             step % 4 * 2,
                                         ),
                                         _field_mask(0),

@@ -1,6 +1,7 @@
-"""Ternary products for AVX512-VNNI: ``vpdpbusd`` multiplies 64 codes (u8) with 64 activations (i8) into 16 rows.
+"""Ternary products for AVX512-VNNI: ``vpdpbusd``, 64 codes (u8) with 64 activations (i8) into 16 rows.
 
-One line of U16 weights is one zmm register. Accumulators are int32: |acc| <= 64 * 2 * 128 * K / 4, so K < 524288.
+One line of U16 weights is one zmm register. Accumulators are int32: |acc| <= 64 * 2 * 128 * K / 4, so K <
+524288.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ def vpdpbusd(acc: Expr, codes: Expr, q: Expr) -> Expr:
 def ternary_gemv_u16_16x1_avx512vnni(
     tier: Tier, epilogue: str, dot_product: DotProduct = vpdpbusd
 ) -> tirx.PrimFunc:
-    """One accumulator per field, which stays at its place in the byte: decoding is one AND, shifts come at the end."""
+    """One accumulator for each field, which stays in place: decoding is one AND, shifts come at the end."""
 
     def micro_kernel(tile: Tile) -> tirx.PrimFunc:
         @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemv_u16_16x1_avx512vnni(weights: T.handle, q: T.handle, acc: T.handle):
+        def gemv_u16_16x1_avx512vnni(weights: T.handle, q: T.handle, acc: T.handle) -> None:
             lines = T.int32()
             W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
             X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
@@ -69,12 +70,13 @@ def ternary_gemm_u16_32x12_avx512vnni(
 ) -> tirx.PrimFunc:
     """24 accumulators: a decoded register meets 12 tokens, a token's four activations meet two blocks.
 
-    Steps are fields, not lines: with a whole line in the loop body LLVM loads all its activations at once and spills.
+    Steps are fields, not lines: with a whole line in the loop body LLVM loads all its activations at once and
+    spills.
     """
 
     def micro_kernel(tile: Tile) -> tirx.PrimFunc:
         @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemm_u16_32x12_avx512vnni(weights: T.handle, q: T.handle, acc: T.handle):
+        def gemm_u16_32x12_avx512vnni(weights: T.handle, q: T.handle, acc: T.handle) -> None:
             lines = T.int32()
             W = T.match_buffer(weights, (tile.blocks, lines, 16, 4), "uint8", offset_factor=1)
             X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
@@ -112,7 +114,9 @@ def _field_mask(field: Expr) -> Expr:
 
 def _decode(line: Expr, field: Expr) -> Expr:
     """Codes 0..2 of one field of a line; shifting words is harmless, the mask cuts what crosses a byte."""
-    words = T.shift_right(T.reinterpret(line, dtype="uint32x16"), T.broadcast(T.cast(field * 2, "uint32"), 16))
+    words = T.shift_right(
+        T.reinterpret(line, dtype="uint32x16"), T.broadcast(T.cast(field * 2, "uint32"), 16)
+    )
     return T.bitwise_and(T.reinterpret(words, dtype="uint8x64"), T.broadcast(T.uint8(3), 64))
 
 
