@@ -1,0 +1,124 @@
+"""The float kernels in numpy, one float32 operation at a time, in the canonical order.
+
+numpy rounds every product, sum, quotient and square root on its own, which is what the kernels promise.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+f32 = np.float32
+
+MAGIC = f32(12582912.0)
+EXP_COEFFICIENTS = (
+    0.0013814540579915047,
+    0.00836874544620514,
+    0.04166838899254799,
+    0.1666652113199234,
+    0.4999999403953552,
+)
+
+
+def tree_sum(x: Array) -> Array:
+    """Sum over the last axis (a power of two): upper half onto lower half."""
+    while x.shape[-1] > 1:
+        half = x.shape[-1] // 2
+        x = x[..., :half] + x[..., half:]
+    return x[..., 0]
+
+
+def interleaved_sum(x: Array) -> Array:
+    """Sum over the last axis: 64 interleaved partial sums, ((a0 + a1) + (a2 + a3)), tree over 16 lanes."""
+    blocks = x.reshape(*x.shape[:-1], -1, 4, 16)
+    partial = np.zeros((*x.shape[:-1], 4, 16), f32)
+    for block in range(blocks.shape[-3]):
+        partial = partial + blocks[..., block, :, :]
+    return tree_sum((partial[..., 0, :] + partial[..., 1, :]) + (partial[..., 2, :] + partial[..., 3, :]))
+
+
+def round_significant(x: Array, bits: int) -> Array:
+    u = x.view(np.uint32).astype(np.uint64)
+    dropped = 24 - bits
+    rounded = (u + (1 << (dropped - 1)) - 1 + ((u >> dropped) & 1)) & ~np.uint64((1 << dropped) - 1)
+    result = rounded.astype(np.uint32).view(f32)
+    return np.where(np.abs(x) < f32(2.0**-64), f32(0), result)
+
+
+def exp(x: Array) -> Array:
+    rounded = x * f32(1.4426950408889634) + MAGIC
+    k = rounded - MAGIC
+    r = x - k * f32(0.693145751953125)
+    r = r - k * f32(1.4286068203094172e-06)
+    p = np.full_like(x, EXP_COEFFICIENTS[0])
+    for coefficient in EXP_COEFFICIENTS[1:]:
+        p = p * r + f32(coefficient)
+    p = (p * r) * r + r
+    p = p + f32(1)
+    exponent = rounded.view(np.uint32) << np.uint32(23)
+    return np.where(x < f32(-87), f32(0), (p.view(np.uint32) + exponent).view(f32))
+
+
+def f32_to_f16(x: Array) -> Array:
+    return np.clip(x, f32(-65504), f32(65504)).astype(np.float16).view(np.uint16)
+
+
+def f16_to_f32(x: Array) -> Array:
+    return x.view(np.float16).astype(f32)
+
+
+def bf16_to_f32(x: Array) -> Array:
+    return (x.astype(np.uint32) << 16).view(f32)
+
+
+def quantize(y: Array) -> tuple[Array, Array, Array]:
+    """int8 codes, int32 sums and scales of rows."""
+    absmax = np.maximum(np.abs(y).max(axis=-1), f32(1e-5))
+    scale = f32(127) * (f32(1) / absmax)
+    shifted = y * scale[..., None] + MAGIC
+    codes = shifted.view(np.uint32).astype(np.uint8).view(np.int8)
+    return codes, codes.sum(axis=-1, dtype=np.int32), scale
+
+
+def rmsnorm(x: Array, weight: Array, width: int, eps: float) -> Array:
+    mean = interleaved_sum(x * x) / f32(width)
+    inverse = f32(1) / np.sqrt(mean + f32(eps))
+    return (x * inverse[..., None]) * weight
+
+
+def lm_head(table: Array, h: Array) -> Array:
+    """`table` bfloat16 as uint16 [V][P], h with 16 significant bits."""
+    logits = interleaved_sum(bf16_to_f32(table) * (h * f32(2.0**63))) * f32(2.0**-63)
+    return np.where(np.isnan(logits), np.uint32(0x7FC00000).view(f32), logits)
+
+
+def rope(x: Array, cos: Array, sin: Array) -> Array:
+    """x [n][heads][D], cos and sin [n][D / 2]."""
+    half = x.shape[-1] // 2
+    a, b = x[..., :half], x[..., half:]
+    c, s = cos[:, None, :], sin[:, None, :]
+    return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
+
+
+def attention(query: Array, keys: Array, values: Array, scale: float) -> Array:
+    """One head, one token: query [D]; keys and values float32 [visible][D]."""
+    visible, head_dim = keys.shape
+    padded = -(-visible // 16) * 16
+    q = round_significant(query, 13)
+    partial = np.zeros((4, visible), f32)
+    for d in range(head_dim):
+        partial[d % 4] = partial[d % 4] + q[d] * keys[:, d]
+    scores = np.full(padded, -1e30, f32)
+    scores[:visible] = ((partial[0] + partial[1]) + (partial[2] + partial[3])) * f32(scale)
+    weights = exp(scores - scores.max())
+    lanes = np.zeros(16, f32)
+    for block in weights.reshape(-1, 16):
+        lanes = lanes + block
+    probabilities = round_significant(weights * (f32(1) / tree_sum(lanes)), 13)
+    total = np.zeros(head_dim, f32)
+    for key in range(visible):
+        total = total + probabilities[key] * values[key]
+    return total

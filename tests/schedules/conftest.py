@@ -1,0 +1,67 @@
+"""Float kernels and building blocks, compiled once per session and tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from tvm.script import tirx as T
+
+from edgebit.schedules import float_ops as ops
+from edgebit.schedules.catalogue import kernel
+from edgebit.schedules.float_tier import native_f16
+from edgebit.schedules.tier import TIERS, Tier
+from tests.schedules.harness import TIER_NAMES, Program, link
+
+HEAD_DIMS = (16, 32, 64, 128)
+EPS = 1e-5
+
+
+def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str, Any]:
+    """Every float kernel by symbol: those specialised for a head dimension once for each given."""
+    kernels = {name: kernel(name, tier) for name in ("embedding", "quantize", "lm_head")}
+    kernels |= {name: kernel(name, tier, eps=EPS) for name in ("rmsnorm", "rmsnorm_quantize")}
+    for d in head_dims:
+        kernels[f"rope_append_{d}"] = kernel("rope_append", tier, head_dim=d)
+        kernels[f"attention_{d}"] = kernel("attention", tier, head_dim=d, scale=d**-0.5)
+    return {symbol: built.prim_func for symbol, built in kernels.items()}
+
+
+def building_blocks(tier: Tier) -> dict[str, Any]:
+    """One elementwise kernel for each function of float_ops: buffers x, y; scalar count / 16."""
+    native = native_f16(tier)
+    blocks = {
+        "exp": elementwise(ops.exp, "float32", "float32"),
+        "round13": elementwise(lambda x: ops.round_significant(x, 13), "float32", "float32"),
+        "round16": elementwise(lambda x: ops.round_significant(x, 16), "float32", "float32"),
+        "canonical_nan": elementwise(ops.canonical_nan, "float32", "float32"),
+        "bf16_to_f32": elementwise(ops.bf16_to_f32, "uint16", "float32"),
+        "f16_to_f32_portable": elementwise(lambda x: ops.f16_to_f32(x, False), "uint16", "float32"),
+        "f32_to_f16_portable": elementwise(lambda x: ops.f32_to_f16(x, False), "float32", "uint16"),
+    }
+    if native:
+        blocks["f16_to_f32_native"] = elementwise(lambda x: ops.f16_to_f32(x, True), "uint16", "float32")
+        blocks["f32_to_f16_native"] = elementwise(lambda x: ops.f32_to_f16(x, True), "float32", "uint16")
+    return blocks
+
+
+def elementwise(function: Callable[[Any], Any], source: str, result: str) -> Any:
+    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator, unused-ignore]
+    def block(x_data: T.handle, y_data: T.handle, count: T.int32) -> None:
+        T.func_attr({"tirx.noalias": True})
+        x = T.match_buffer(x_data, (count, 16), source)
+        y = T.match_buffer(y_data, (count, 16), result)
+        for i in range(count):
+            value: T.let = x[i, ops.ALL]
+            y[i, ops.ALL] = function(value)
+
+    return block
+
+
+@pytest.fixture(scope="session", params=TIER_NAMES)
+def float_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The float kernels and building blocks on each tier this workstation can run."""
+    tier = TIERS[request.param]
+    folder = tmp_path_factory.mktemp(f"float-{tier.name}")
+    return link(lambda: float_kernels(tier) | building_blocks(tier), tier, folder)

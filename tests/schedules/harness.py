@@ -1,0 +1,155 @@
+"""Runs compiled kernels on every CPU tier this workstation can execute: x86 natively, arm64 under qemu-user.
+
+The kernels of a tier are linked with driver.c into one static program; `Program.run` hands it buffers and a
+list of calls, and returns the buffers afterwards. Every buffer is 64-byte aligned, with guards around it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgebit.schedules.lowering import compile_object
+from edgebit.schedules.tier import Tier
+
+Array = npt.NDArray[Any]
+
+ZIG = (sys.executable, "-m", "ziglang", "cc")
+DRIVER = Path(__file__).with_name("driver.c")
+TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+_ZIG_TARGETS = {"x86_64": "x86_64-linux-none", "arm64": "aarch64-linux-none"}
+_ZIG_FLAGS = (
+    "-O1",
+    "-ffreestanding",
+    "-fno-builtin",
+    "-fno-stack-protector",
+    "-fno-sanitize=all",
+    "-nostdlib",
+    "-static",
+)
+_STATUS = {2: "the driver could not read its input", 3: "a kernel wrote outside of a buffer"}
+# The oldest processor that has the tier: qemu raises SIGILL on any instruction beyond it.
+_QEMU_CPUS = {"neon": "cortex-a72", "dotprod": "cortex-a76"}
+# native/cpu.h names on the left, /proc/cpuinfo on the right, where they differ.
+_CPUINFO_NAMES = {"avx512vnni": "avx512_vnni"}
+
+TIER_NAMES = ("avx512vnni", "avx2", "sse2", "dotprod", "neon")
+"""Tiers a workstation with qemu can run, if its own processor has AVX-512; `launcher` skips the others."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: buffers by name, or (name, offset in bytes), or None."""
+
+    kernel: str
+    buffers: Sequence[str | tuple[str, int] | None]
+    scalars: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Kernels of one tier, linked with the driver."""
+
+    tier: Tier
+    symbols: tuple[str, ...]
+    executable: Path
+    launcher: tuple[str, ...]
+
+    def run(self, buffers: Mapping[str, Array], calls: Sequence[Call]) -> dict[str, Array]:
+        """The buffers after all calls; those given stay as they are. A crash or a write outside fails."""
+        names = list(buffers)
+        done = subprocess.run(
+            [*self.launcher, str(self.executable)],
+            input=self._encode(names, buffers, calls),
+            capture_output=True,
+            check=False,
+        )
+        status = _STATUS.get(done.returncode, f"status {done.returncode}")
+        assert done.returncode == 0, f"{self.tier.name}: {status} {done.stderr.decode()}"
+        after, position = {}, 0
+        for name in names:
+            before = buffers[name]
+            flat = np.frombuffer(done.stdout, before.dtype, before.size, position)
+            after[name] = flat.reshape(before.shape).copy()
+            position += before.nbytes
+        return after
+
+    def _encode(self, names: list[str], buffers: Mapping[str, Array], calls: Sequence[Call]) -> bytes:
+        parts = [struct.pack("<I", len(names))]
+        for name in names:
+            data = np.ascontiguousarray(buffers[name]).tobytes()
+            parts += [struct.pack("<Q", len(data)), data]
+        parts.append(struct.pack("<I", len(calls)))
+        for call in calls:
+            parts.append(struct.pack("<I", self.symbols.index(call.kernel)))
+            places = [buffer if isinstance(buffer, tuple) else (buffer, 0) for buffer in call.buffers]
+            for place, offset in places + [(None, 0)] * (8 - len(places)):
+                parts.append(struct.pack("<iQ", -1 if place is None else names.index(place), offset))
+            parts.append(struct.pack("<8i", *call.scalars, *[0] * (8 - len(call.scalars))))
+        body = b"".join(parts)
+        return struct.pack("<Q", len(body)) + body
+
+
+def launcher(tier: Tier) -> tuple[str, ...]:
+    """The command in front of a program of the tier; skips the test, with the reason, where it cannot run."""
+    if tier.architecture == "x86_64":
+        flags = Path("/proc/cpuinfo").read_text()
+        missing = [
+            f for f in tier.requires if f" {_CPUINFO_NAMES.get(f, f)} " not in flags.replace("\n", " \n")
+        ]
+        if missing:
+            pytest.skip(f"this processor has no {', '.join(missing)}")
+        return ()
+    qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if qemu is None:
+        reason = "qemu-aarch64 is not installed (package qemu-user)"
+        if os.environ.get("EDGEBIT_REQUIRE_ARM") == "1":
+            pytest.fail(f"EDGEBIT_REQUIRE_ARM=1, but {reason}")
+        pytest.skip(reason)
+    return (qemu, "-cpu", _QEMU_CPUS[tier.name])
+
+
+def link(build: Callable[[], Mapping[str, Any]], tier: Tier, folder: Path) -> Program:
+    """Compile the PrimFuncs that `build` returns (by symbol) and link them with the driver in `folder`.
+
+    Skips the test, before anything is built, where programs of the tier cannot run.
+    """
+    command = launcher(tier)
+    kernels = build()
+    symbols = tuple(sorted(kernels))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kernels.o").write_bytes(compile_object(kernels, tier, TRIPLES[tier.architecture]))
+    declarations = "".join(f"void {symbol}(void);\n" for symbol in symbols)
+    entries = ", ".join(f"(void *){symbol}" for symbol in symbols)
+    (folder / "table.c").write_text(f"{declarations}void *const kernels[] = {{{entries}}};\n")
+    executable = folder / f"driver-{tier.name}"
+    subprocess.run(
+        [
+            *(*ZIG, "-target", _ZIG_TARGETS[tier.architecture], *_ZIG_FLAGS, "-w", "-o", str(executable)),
+            *(str(DRIVER), "table.c", "kernels.o"),
+        ],
+        cwd=folder,
+        check=True,
+    )
+    return Program(tier, symbols, executable, command)
+
+
+def same_bits(actual: Array, expected: Array) -> None:
+    """Fails unless both arrays have the same bits; shows the first elements that differ."""
+    assert actual.dtype == expected.dtype and actual.shape == expected.shape
+    unsigned = f"u{actual.dtype.itemsize}"
+    different = np.flatnonzero(actual.view(unsigned).ravel() != expected.view(unsigned).ravel())
+    if different.size:
+        shown = [(int(i), actual.ravel()[i].item(), expected.ravel()[i].item()) for i in different[:4]]
+        raise AssertionError(f"{different.size} of {actual.size} differ: (index, actual, expected) {shown}")
