@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import cache
 
 from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, show
 from edgebit.compiler.emit import symbol
@@ -12,8 +12,12 @@ from edgebit.schedules import catalogue, lowering
 from edgebit.schedules.tier import Tier
 
 
-def build_object(kernels: Iterable[KernelInstance], tier: Tier, triple: str) -> bytes:
-    """Schedule and lower every kernel for ``tier``. Raises CompileError, TargetError."""
+@cache
+def build_object(kernels: tuple[KernelInstance, ...], tier: Tier, triple: str) -> bytes:
+    """Schedule and lower every kernel for ``tier``. Raises CompileError, TargetError.
+
+    Kernels take shapes as arguments, so models of one family share them: a process builds each set once.
+    """
     functions = {}
     for instance in kernels:
         kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
