@@ -90,7 +90,7 @@ def test_frequencies_follow_the_softmax_of_what_is_left(temperature: float, top_
 def test_the_sets_are_those_of_transformers(
     seed: int, spread: float, temperature: float, top_k: int, top_p: float
 ) -> None:
-    """Found out with a temperature so high that every token left appears: the noise decides alone."""
+    """Nothing outside the set is ever drawn, and what has a fair chance in it is (with little spread: all of it)."""
     logits = np.random.default_rng(seed).normal(size=12).astype(np.float32) * np.float32(spread)
     kept = set(np.flatnonzero(np.isfinite(warped(logits, temperature, top_k, top_p))))
     sampler = Sampler(len(logits))

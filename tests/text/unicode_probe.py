@@ -24,21 +24,17 @@ LOWEST_MARK, COMMON_MARK = "\u0334", "\u0301"  # combining classes 1 and 230
 def class_starts() -> list[int]:
     """Sorted ``first code point << 2 | class``: 0 other, 1 letter, 2 number, 3 white space."""
     everything = "".join(map(chr, CODE_POINTS))
-    classes = bytearray(0x110000)
+    ranges = []
     for number, pattern in enumerate(CLASS_PATTERNS, 1):
-        kept = Split(Regex(f"{pattern}+"), "removed").pre_tokenize_str(everything)
-        outside = bytearray(len(everything))
-        for _, (begin, end) in kept:
-            outside[begin:end] = b"\1" * (end - begin)
-        for code, is_outside in zip(CODE_POINTS, outside, strict=True):
-            if not is_outside:
-                assert classes[code] == 0
-                classes[code] = number
-    return [
-        code << 2 | classes[code]
-        for code in range(0x110000)
-        if code == 0 or classes[code] != classes[code - 1]
-    ]
+        end = 0
+        others = Split(Regex(f"{pattern}+"), "removed").pre_tokenize_str(everything)
+        for begin, following in [place for _, place in others] + [(len(everything), len(everything))]:
+            if begin > end:
+                ranges.append((CODE_POINTS[end], CODE_POINTS[begin - 1] + 1, number))
+            end = following
+    ranges.sort()
+    starts = {0: 0} | {end: 0 for _, end, _ in ranges} | {begin: number for begin, _, number in ranges}
+    return [code << 2 | number for code, number in sorted(starts.items())]
 
 
 def changed_by_nfd() -> set[int]:
