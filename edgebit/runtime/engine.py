@@ -111,18 +111,18 @@ class Engine:
 
     def evaluate(self, ids: Sequence[int]) -> None:
         """Appends tokens; the logits of the last one are ready for `sample` afterwards."""
-        self._check(self._library.eb_evaluate(self._open(), _ids(ids), len(ids)))
+        self._check(self._library.eb_evaluate(self._open(), self._ids(ids), len(ids)))
 
     def append(self, ids: Sequence[int]) -> None:
         """Appends tokens without logits."""
-        self._check(self._library.eb_append(self._open(), _ids(ids), len(ids)))
+        self._check(self._library.eb_append(self._open(), self._ids(ids), len(ids)))
 
     def evaluate_all(self, ids: Sequence[int]) -> memoryview[float]:
         """Appends tokens; float32 logits [len(ids), vocab_size] of each."""
         shape = [len(ids), self.info.vocab_size]
         rows = bytearray(4 * shape[0] * shape[1])
         place = (ctypes.c_char * len(rows)).from_buffer(rows)
-        self._check(self._library.eb_evaluate_all(self._open(), _ids(ids), len(ids), place))
+        self._check(self._library.eb_evaluate_all(self._open(), self._ids(ids), len(ids), place))
         del place
         return memoryview(rows).cast("f", shape)
 
@@ -174,26 +174,37 @@ class Engine:
         return _collect(call, capacity, lambda: _sentence(message))
 
     def token_bytes(self, token: int) -> bytes:
-        self._open()
+        """The bytes of one token: not always whole characters."""
+        self._check_ids([token])
         room = 64
         while True:
             data = ctypes.create_string_buffer(room)
-            needed = self._library.eb_token_bytes(self._model, token, data, room)
+            needed = int(self._library.eb_token_bytes(self._model, token, data, room))
             if needed < 0:
-                raise RuntimeModelError(
-                    f"token {token} cannot be read: the vocabulary has ids 0 to {self.info.vocab_size - 1}"
-                )
+                raise RuntimeModelError(f"token {token} has no text: this model has no tokenizer")
             if needed <= room:
                 return data.raw[:needed]
             room = needed
 
     def is_stop(self, token: int) -> bool:
-        self._open()
+        self._check_ids([token])
         return bool(self._library.eb_is_stop(self._model, token))
 
     def is_special(self, token: int) -> bool:
-        self._open()
+        self._check_ids([token])
         return bool(self._library.eb_is_special(self._model, token))
+
+    def _check_ids(self, ids: Sequence[int]) -> None:
+        """Here and not in the library: C would cut a number to 32 bits first."""
+        self._open()
+        for token in ids:
+            if not 0 <= token < self.info.vocab_size:
+                largest = self.info.vocab_size - 1
+                raise RuntimeModelError(f"token {token} is not in the vocabulary: ids are 0 to {largest}")
+
+    def _ids(self, ids: Sequence[int]) -> Any:
+        self._check_ids(ids)
+        return (ctypes.c_int32 * len(ids))(*ids)
 
 
 def _collect(call: Callable[[Any, int], int], capacity: int, reason: Callable[[], str]) -> List[int]:
@@ -206,13 +217,6 @@ def _collect(call: Callable[[Any, int], int], capacity: int, reason: Callable[[]
         if needed <= capacity:
             return list(ids[:needed])
         capacity = needed
-
-
-def _ids(ids: Sequence[int]) -> Any:
-    for token in ids:
-        if not -LARGEST_INT32 <= token <= LARGEST_INT32:
-            raise RuntimeModelError(f"token {token} is not in the vocabulary")
-    return (ctypes.c_int32 * len(ids))(*ids)
 
 
 def _sentence(message: Any) -> str:

@@ -122,23 +122,40 @@ def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
-    """ThreadSanitizer over barriers and a whole evaluation, in a program of its own."""
-    (tmp_path / "weights.bin").write_bytes(toy_weights())
-    program = tmp_path / "races"
+def build_program(output: Path, *command: str) -> Path:
     sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", HERE / "probe.c", HERE / "races.c"]
-    flags = [flag for flag in compile_flags() if flag != "-fPIC"]
-    command = ["gcc", *flags, "-g", "-fsanitize=thread", f"-I{NATIVE}"]
-    made = subprocess.run(
-        [*command, "-o", str(program), *map(str, sources), "-lpthread"],
+    result = subprocess.run(
+        [*command, *compile_flags(), f"-I{NATIVE}", "-o", str(output), *map(str, sources), "-lpthread"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
+    assert result.returncode == 0, result.stderr
+    (output.parent / "weights.bin").write_bytes(toy_weights())
+    return output
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
+    """ThreadSanitizer over barriers and whole evaluations."""
+    program = build_program(tmp_path / "races", "gcc", "-fsanitize=thread", "-fno-pie", "-no-pie")
     result = subprocess.run([str(program), str(tmp_path)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-4000:]
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="no qemu-aarch64")
+def test_an_arm_program_runs_and_sees_its_cpu(tmp_path: Path) -> None:
+    """No userland is needed: a static program. FPCR, futexes and hardware capabilities are those of ARM."""
+    program = build_program(tmp_path / "program", *ZIG, "-target", "aarch64-linux-musl", "-static")
+    for cpu, tier in (("cortex-a72", "baseline"), ("cortex-a76", "dotprod")):
+        result = subprocess.run(
+            ["qemu-aarch64", "-cpu", cpu, str(program), str(tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (result.returncode, result.stdout) == (0, tier), result.stderr
 
 
 # ---- the Python side -----------------------------------------------------------------------------

@@ -1,0 +1,93 @@
+"""A whole bundle of the toy model: byte tokens, a chat format, and answers spelled by a table of followers.
+
+Token i < 256 is the byte i. After <|assistant|> the model says ANSWER, one byte a token, and stops.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Mapping
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from edgebit.bundle import write
+from edgebit.bundle.manifest import Facts
+from edgebit.bundle.text import build_text_table
+from edgebit.compiler.target import Target, host_target
+from tests.runtime.builders import CONTEXT, HERE, toy_weights
+
+BOS, END, USER, ASSISTANT, SYSTEM = "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
+SPECIAL = {name: 256 + i for i, name in enumerate((BOS, END, USER, ASSISTANT, SYSTEM))}
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+ANSWER = "é€😀 ok."  # no byte twice: each is the follower of the one before
+
+
+def followers(answer: str = ANSWER, end: str | None = END) -> dict[int, int]:
+    spelled = [SPECIAL[ASSISTANT], *answer.encode(), *([SPECIAL[end]] if end else [])]
+    return dict(pairwise(spelled))
+
+
+def byte_alphabet() -> dict[str, int]:
+    """The printable stand-in of each byte in a byte-level tokenizer.json."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+@cache
+def text_table() -> bytes:
+    added = [
+        {"id": i, "content": name, "special": True, "normalized": False}
+        | {"single_word": False, "lstrip": False, "rstrip": False}
+        for name, i in SPECIAL.items()
+    ]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    table = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": byte_level,
+        "post_processor": None,
+        "decoder": byte_level,
+        "model": {"type": "BPE", "vocab": byte_alphabet(), "merges": []},
+    }
+    return build_text_table(json.dumps(table).encode(), TEMPLATE, SPECIAL[BOS], [SPECIAL[END]])
+
+
+class ToyWeights:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.size = len(data)
+
+    def write(self, file: BinaryIO, advance: Callable[[int, int], None]) -> bytes:
+        file.write(self.data)
+        advance(self.size, self.size)
+        return self.data[24:56]
+
+
+class ToyModel:
+    """What the compiler would hand to the bundle writer."""
+
+    def __init__(self, table: Mapping[int, int]) -> None:
+        self.target: Target = host_target()
+        self.objects: Mapping[str, bytes] = {}  # the kernels are in plan.c
+        self.weights = ToyWeights(toy_weights(followers=table))
+        self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
+        self.plan_summary: Facts = {"steps": 4}
+        self.memory: Facts = {"weights": self.weights.size}
+
+    def plan_source(self, weights_id: bytes) -> str:
+        assert weights_id == struct.pack("<32B", *range(1, 33))
+        return (HERE / "toy_plan.c").read_text()
+
+
+def write_toy_bundle(output: Path, table: Mapping[int, int] | None = None) -> Path:
+    return write(ToyModel(followers() if table is None else table), text_table(), output)
