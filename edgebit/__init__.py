@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebit.errors import EdgebitError
+from edgebit.progress import SILENT, Progress
 from edgebit.version import VERSION
 
 if TYPE_CHECKING:
-    from edgebit.progress import Progress
     from edgebit.runtime import Model
 
 __all__ = ["EdgebitError", "compile", "export", "load"]
@@ -25,7 +25,7 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     target: str = "host",
     output: str | Path | None = None,
     context: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
@@ -39,7 +39,7 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     return compile_bundle(model, target, output, context, progress)
 
 
-def export(model: str | Path | None, output: str | Path, progress: Progress | None = None) -> Path:
+def export(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:
     """Write the ONNX graph of a checkpoint, weights and tokenizer beside it. Raises EdgebitError."""
     from edgebit.pipeline import export_graph
 

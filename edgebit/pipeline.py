@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import load_target
-from edgebit.errors import TokenizerError
+from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save
 from edgebit.model import builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
@@ -44,10 +45,39 @@ def compile_bundle(
 
 def export_graph(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:
     """See edgebit.export."""
+    output = Path(output)
+    if output.suffix == ONNX_SUFFIX and output.name != ONNX_FILE:
+        raise UsageError(
+            f"{output}: the file is always called {ONNX_FILE}, its data and tokenizer stand beside it"
+        )
     progress.stage("read model")
     graph = open_graph(model)
     progress.stage("write graph")
-    return save(graph, output, progress)
+    if output.name != ONNX_FILE:
+        return save(graph, output, progress) / ONNX_FILE
+    return save_beside(graph, output, progress)
+
+
+def save_beside(graph: OnnxModel, output: Path, progress: Progress) -> Path:
+    """Write `output` and its companions into a folder that may hold other things; replaces an earlier export.
+
+    Raises UsageError where a file of that name is not of an earlier export.
+    """
+    folder = output.resolve().parent
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    if missing:
+        return save(graph, folder, progress) / ONNX_FILE
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{ONNX_FILE}.", dir=folder) as temporary:
+            made = sorted(save(graph, Path(temporary) / "new", progress).iterdir())
+            foreign = [path.name for path in made if (folder / path.name).exists() and not output.exists()]
+            if foreign:
+                raise UsageError(f"{folder / foreign[0]} is of no earlier export; name another folder")
+            for path in made:
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise GraphError(f"{error.filename or folder}: {error.strerror or error}") from error
+    return output
 
 
 def text_table_of(graph: OnnxModel) -> bytes:

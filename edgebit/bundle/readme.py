@@ -24,7 +24,7 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
     from edgebit_runtime import load
 
     model = load(".")
-    for piece in model.generate("turn on the kitchen light"):
+    for piece in model.chat([{{"role": "user", "content": "turn on the kitchen light"}}]):
         print(piece, end="", flush=True)
 
 `generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/__init__.py`.

@@ -21,11 +21,11 @@ def compile_command(
         str, typer.Option("--target", "-t", help="What to compile for; see `edgebit targets`.")
     ] = "host",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Bundle folder [default: MODEL-TARGET].")
+        Path | None, typer.Option("--output", "-o", help="Bundle folder.", show_default="MODEL-TARGET")
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(min=1, help="Tokens a conversation can hold [default: what the model was trained for]."),
+        typer.Option(min=1, help="Tokens a conversation can hold.", show_default="all the model knows"),
     ] = None,
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""

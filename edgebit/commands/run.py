@@ -14,13 +14,13 @@ def run_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer, in tokens [default: until it is done]")
+        int | None, typer.Option(min=1, help="Longest answer, in tokens.", show_default="until it is done")
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     top_k: Annotated[int, typer.Option(min=0, help="0 is all tokens.")] = 0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same answer, on every device.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="[default: chosen by the runtime]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, show_default="the CPUs worth using")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text, without the chat format.")] = False,
 ) -> None:
     """Print the model's answer to one prompt, and its speed."""
@@ -37,4 +37,4 @@ def run_command(
         for piece in pieces:
             typer.echo(piece, nl=False)
         typer.echo()
-        ERR.print(str(model.stats), style="dim", markup=False)
+        ERR.print(str(model.stats), style="dim", markup=False, soft_wrap=True)

@@ -239,7 +239,10 @@ def _dtype(tensor: ir.TensorProtocol) -> str:
 
 
 def _attribute(attribute: ir.Attr) -> Any:
+    """A float attribute is float32 in the file: rounded here, a graph never written gives the same."""
     value = attribute.value
+    if attribute.type == ir.AttributeType.FLOAT:
+        return float(np.float32(value))
     return value.encode() if isinstance(value, str) else value
 
 
