@@ -13,29 +13,30 @@ Once, before the layers (nodes in this order; a node's output is called like the
 
 Per layer L = model.layers.N (E = domain ai.edgebit; weights u8 [rows, columns/4], scales f32 [1]):
 
-     1 RMSNormalization          L.input_layernorm                  x, weight; axis −1, epsilon
-     2 E QuantizeActivation      L.self_attn.quantize               → L.self_attn.quantize.codes, .scale
-     3 E TernaryMatMulInteger    L.self_attn.q_proj.matmul          codes, weight
-     4 E DequantizeAccumulator   L.self_attn.q_proj                 matmul, scale, weight_scale
-     5–6, 7–8                    the same for k_proj and v_proj
-     9 RotaryEmbedding           L.self_attn.q_rotary   q, cos_cache, sin_cache, position_ids; num_heads
-    10 RotaryEmbedding           L.self_attn.k_rotary   k, cos_cache, sin_cache, position_ids; num_heads
-    11 Attention                 L.self_attn.attention, present.N.key, present.N.value
-                                                        q, k, v, mask, past_key_values.N.key, .value;
-                                                        q_num_heads, kv_num_heads, scale
-    12 RMSNormalization          L.self_attn.attn_sub_norm          bitnet only
-    13 E BitLinear               L.self_attn.o_proj                 x, weight, weight_scale
-    14 Add                       L.self_attn.residual               x, o_proj                        → x
-    15 RMSNormalization          L.post_attention_layernorm
-    16 E QuantizeActivation      L.mlp.quantize
-    17–18 E TernaryMatMulInteger, DequantizeAccumulator             L.mlp.gate_proj.matmul, L.mlp.gate_proj
-    19–20 E TernaryMatMulInteger, DequantizeAccumulator             L.mlp.up_proj.matmul, L.mlp.up_proj
-    21 relu2: Relu (L.mlp.relu), Mul (L.mlp.activation = relu · relu)
-       silu:  Sigmoid (L.mlp.sigmoid), Mul (L.mlp.activation = gate_proj · sigmoid)
-    22 Mul                       L.mlp.gated                        activation, up_proj
-    23 RMSNormalization          L.mlp.ffn_sub_norm                 bitnet only
-    24 E BitLinear               L.mlp.down_proj                    x, weight, weight_scale
-    25 Add                       L.mlp.residual                     x, down_proj                     → x
+    RMSNormalization          L.input_layernorm           x, weight; axis −1, epsilon
+    E QuantizeActivation      L.self_attn.quantize        outputs L.self_attn.quantize.codes and .scale
+    E TernaryMatMulInteger    L.self_attn.q_proj.matmul   codes, weight
+    E DequantizeAccumulator   L.self_attn.q_proj          q_proj.matmul, scale, weight_scale
+                              … the two for k_proj, then for v_proj
+    RotaryEmbedding           L.self_attn.q_rotary        q_proj, cos_cache, sin_cache, position_ids; num_heads
+    RotaryEmbedding           L.self_attn.k_rotary        k_proj, cos_cache, sin_cache, position_ids; num_heads
+    Attention                 L.self_attn.attention       q_rotary, k_rotary, v_proj, mask, past key, past value;
+                                                          q_num_heads, kv_num_heads, scale; further outputs
+                                                          present.N.key, present.N.value
+    RMSNormalization          L.self_attn.attn_sub_norm   bitnet only
+    E BitLinear               L.self_attn.o_proj          x, weight, weight_scale
+    Add                       L.self_attn.residual        x, o_proj → x
+    RMSNormalization          L.post_attention_layernorm
+    E QuantizeActivation      L.mlp.quantize
+    E TernaryMatMulInteger    L.mlp.gate_proj.matmul
+    E DequantizeAccumulator   L.mlp.gate_proj
+                              … the two for up_proj
+    Relu | Sigmoid            L.mlp.relu | L.mlp.sigmoid  gate_proj (hidden_act relu2 | silu)
+    Mul                       L.mlp.activation            relu, relu | gate_proj, sigmoid
+    Mul                       L.mlp.gated                 activation, up_proj
+    RMSNormalization          L.mlp.ffn_sub_norm          bitnet only
+    E BitLinear               L.mlp.down_proj             x, weight, weight_scale
+    Add                       L.mlp.residual              x, down_proj → x
 
 Once, after the layers:
 
@@ -102,9 +103,9 @@ class _Decoder:
     def attention(self, x: ir.Value, name: str, layer: int) -> ir.Value:
         config, attn = self.config, f"{name}.self_attn"
         h = self.quantize(self.norm(x, f"{name}.input_layernorm"), f"{attn}.quantize")
-        q = self.rotary(self.project(h, f"{attn}.q_proj"), f"{attn}.q_rotary", config.num_attention_heads)
-        k = self.rotary(self.project(h, f"{attn}.k_proj"), f"{attn}.k_rotary", config.num_key_value_heads)
-        v = self.project(h, f"{attn}.v_proj")
+        q, k, v = (self.project(h, f"{attn}.{part}_proj") for part in "qkv")
+        q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads)
+        k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads)
         y = self.cached_attention(q, k, v, f"{attn}.attention", layer)
         if config.family.attention_sub_norm:
             y = self.norm(y, f"{name}.{config.family.attention_sub_norm}")
