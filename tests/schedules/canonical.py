@@ -49,15 +49,16 @@ def round_significant(x: Array, bits: int) -> Array:
 
 
 def exp(x: Array) -> Array:
-    rounded = x * f32(1.4426950408889634) + MAGIC
-    k = rounded - MAGIC
-    r = x - k * f32(0.693145751953125)
-    r = r - k * f32(1.4286068203094172e-06)
-    p = np.full_like(x, EXP_COEFFICIENTS[0])
-    for coefficient in EXP_COEFFICIENTS[1:]:
-        p = p * r + f32(coefficient)
-    p = (p * r) * r + r
-    p = p + f32(1)
+    with np.errstate(over="ignore", invalid="ignore"):  # far below -87, where the result is not taken
+        rounded = x * f32(1.4426950408889634) + MAGIC
+        k = rounded - MAGIC
+        r = x - k * f32(0.693145751953125)
+        r = r - k * f32(1.4286068203094172e-06)
+        p = np.full_like(x, EXP_COEFFICIENTS[0])
+        for coefficient in EXP_COEFFICIENTS[1:]:
+            p = p * r + f32(coefficient)
+        p = (p * r) * r + r
+        p = p + f32(1)
     exponent = rounded.view(np.uint32) << np.uint32(23)
     return np.where(x < f32(-87), f32(0), (p.view(np.uint32) + exponent).view(f32))
 

@@ -155,6 +155,42 @@ def test_embedding(float_program: Program) -> None:
     same_bits(after["out"], canonical.bf16_to_f32(table[tokens]))
 
 
+def test_units_may_be_split_over_threads(float_program: Program) -> None:
+    """The runtime advances the pointers of a thread to its first unit: any unit may be the first."""
+    rng = np.random.default_rng(7)
+    table = rng.integers(0, 1 << 16, (5, 128)).astype(np.uint16)
+    given: dict[str, Array] = {
+        "tokens": np.array([4, 0, 3, 3, 1], np.int32),
+        "table": table,
+        "x": normal(rng, (5, 128)),
+        "weight": normal(rng, (128,)),
+        "h": canonical.round_significant(normal(rng, (128,)), 16),
+    }
+    made = {
+        "embedded": np.zeros((5, 128), f32),
+        **quantized_buffers(given["x"]),
+        "logits": np.zeros(5, f32),
+        "scratch": np.zeros(128, f32),
+    }
+
+    def calls(begin: int, count: int) -> list[Call]:
+        def unit(name: str) -> tuple[str, int]:
+            return name, begin * (given | made)[name][0].nbytes
+
+        quantized = (unit("q"), unit("sum"), unit("scale"), "scratch")
+        return [
+            Call("embedding", (unit("tokens"), "table", unit("embedded")), (count, 8)),
+            Call("rmsnorm_quantize", (unit("x"), "weight", *quantized), (count, 2, 128)),
+            Call("lm_head", (unit("table"), "h", unit("logits")), (count, 2)),
+        ]
+
+    whole = float_program.run(given | made, calls(0, 5))
+    split = float_program.run(given | made, calls(0, 1) + calls(1, 3) + calls(4, 1))
+    for name in made:
+        same_bits(split[name], whole[name])
+    assert not np.array_equal(whole["logits"], made["logits"])
+
+
 def test_rmsnorm_is_within_three_ulp_of_double_precision() -> None:
     x, weight = rows("normal", 2560, 2)
     exact = x.astype(np.float64)
