@@ -13,30 +13,30 @@ Once, before the layers (nodes in this order; a node's output is called like the
 
 Per layer L = model.layers.N (E = domain ai.edgebit; weights u8 [rows, columns/4], scales f32 [1]):
 
-    RMSNormalization          L.input_layernorm           x, weight; axis −1, epsilon
-    E QuantizeActivation      L.self_attn.quantize        outputs L.self_attn.quantize.codes and .scale
-    E TernaryMatMulInteger    L.self_attn.q_proj.matmul   codes, weight
-    E DequantizeAccumulator   L.self_attn.q_proj          q_proj.matmul, scale, weight_scale
+    RMSNormalization          L.input_layernorm         x, weight; axis −1, epsilon
+    E QuantizeActivation      L.self_attn.quantize      outputs L.self_attn.quantize.codes and .scale
+    E TernaryMatMulInteger    L.self_attn.q_proj.matmul codes, weight
+    E DequantizeAccumulator   L.self_attn.q_proj        q_proj.matmul, scale, weight_scale
                               … the two for k_proj, then for v_proj
-    RotaryEmbedding           L.self_attn.q_rotary        q_proj, cos_cache, sin_cache, position_ids; num_heads
-    RotaryEmbedding           L.self_attn.k_rotary        k_proj, cos_cache, sin_cache, position_ids; num_heads
-    Attention                 L.self_attn.attention       q_rotary, k_rotary, v_proj, mask, past key, past value;
-                                                          q_num_heads, kv_num_heads, scale; further outputs
-                                                          present.N.key, present.N.value
-    RMSNormalization          L.self_attn.attn_sub_norm   bitnet only
-    E BitLinear               L.self_attn.o_proj          x, weight, weight_scale
-    Add                       L.self_attn.residual        x, o_proj → x
+    RotaryEmbedding           L.self_attn.q_rotary      q_proj, cos_cache, sin_cache, position_ids; num_heads
+    RotaryEmbedding           L.self_attn.k_rotary      the same of k_proj
+    Attention                 L.self_attn.attention     q_rotary, k_rotary, v_proj, mask, past key, value;
+                                                        q_num_heads, kv_num_heads, scale; also outputs
+                                                        present.N.key, present.N.value
+    RMSNormalization          L.self_attn.attn_sub_norm bitnet only
+    E BitLinear               L.self_attn.o_proj        x, weight, weight_scale
+    Add                       L.self_attn.residual      x, o_proj → x
     RMSNormalization          L.post_attention_layernorm
     E QuantizeActivation      L.mlp.quantize
     E TernaryMatMulInteger    L.mlp.gate_proj.matmul
     E DequantizeAccumulator   L.mlp.gate_proj
                               … the two for up_proj
     Relu | Sigmoid            L.mlp.relu | L.mlp.sigmoid  gate_proj (hidden_act relu2 | silu)
-    Mul                       L.mlp.activation            relu, relu | gate_proj, sigmoid
-    Mul                       L.mlp.gated                 activation, up_proj
-    RMSNormalization          L.mlp.ffn_sub_norm          bitnet only
-    E BitLinear               L.mlp.down_proj             x, weight, weight_scale
-    Add                       L.mlp.residual              x, down_proj → x
+    Mul                       L.mlp.activation          relu, relu | gate_proj, sigmoid
+    Mul                       L.mlp.gated               activation, up_proj
+    RMSNormalization          L.mlp.ffn_sub_norm        bitnet only
+    E BitLinear               L.mlp.down_proj           x, weight, weight_scale
+    Add                       L.mlp.residual            x, down_proj → x
 
 Once, after the layers:
 

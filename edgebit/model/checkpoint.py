@@ -86,7 +86,7 @@ class Checkpoint:
         return norms
 
     def verify(self) -> None:
-        """Check presence, dtype and shape of every tensor, reading the scales alone.
+        """Check presence, dtype and shape of every tensor, reading scales and norms alone.
 
         Raises CheckpointError naming the first that is wrong, missing, or of another kind of model.
         """
@@ -94,7 +94,9 @@ class Checkpoint:
         for layer in self._layers():
             expected |= {f"{layer}.{norm}.weight" for norm in self.layer_norms()}
         for name in sorted(expected):
-            self._float(name)
+            tensor = self._float(name)
+            if len(tensor.shape) == 1 and not np.isfinite(tensor.map().astype(np.float32)).all():
+                raise CheckpointError(f"{tensor.file}: tensor {name} holds NaN or infinity; it is damaged")
         multipliers = []
         for name in self._projections():
             self.projection(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edgebit.errors import CheckpointError, EdgebitError
 from edgebit.model import EMBEDDING, LM_HEAD, CheckpointWarning, open_checkpoint, unpack_codes
@@ -67,6 +70,25 @@ def test_the_kind_of_source_follows_the_stored_dtype(tmp_path: Path) -> None:
     assert (unpack_codes(unpacked.packed()) == trits).all()
     change_tensors(folder, **{Q_SCALE: None})
     assert isinstance(open_checkpoint(folder).projection(Q_PROJ), MasterWeights)
+
+
+@pytest.mark.parametrize("layout", ["master", "llama"])
+def test_what_transformers_saves_again_reads_the_same(tmp_path: Path, layout: str) -> None:
+    """Its configuration has rope_parameters and dtype; packed BitNet checkpoints it cannot save (5.23)."""
+    original = open_checkpoint(write_checkpoint(tmp_path / "original", layout))
+    model = AutoModelForCausalLM.from_pretrained(original.path, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "saved")
+    AutoTokenizer.from_pretrained(original.path).save_pretrained(tmp_path / "saved")
+    saved = open_checkpoint(tmp_path / "saved")
+    assert "rope_theta" not in json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert saved.config == original.config
+    assert saved.tokenizer.bos_token_id == original.tokenizer.bos_token_id
+    assert saved.tokenizer.stop_token_ids == original.tokenizer.stop_token_ids
+    assert saved.tokenizer.chat_template == original.tokenizer.chat_template
+    for part in original.config.projections:
+        name = f"model.layers.1.{part}"
+        assert (saved.projection(name).packed() == original.projection(name).packed()).all()
+        assert saved.projection(name).scale == original.projection(name).scale
 
 
 def test_float_tensors_are_views_of_the_file(tmp_path: Path) -> None:
@@ -169,6 +191,11 @@ def damage(layout: str, complaint: str, change: Callable[[Path], None]) -> objec
             "packed",
             "q_proj.weight_scale: is nan, expected a positive finite scale",
             lambda f: change_tensors(f, **{Q_SCALE: np.full(1, np.nan, np.float32)}),
+        ),
+        damage(
+            "packed",
+            "tensor model.norm.weight holds NaN or infinity",
+            lambda f: change_tensors(f, model__norm__weight=np.full(128, np.nan, np.float32)),
         ),
         damage(
             "packed",
