@@ -54,11 +54,6 @@ def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str) -> tir
     return _bind_lines(schedule.mod["main"])
 
 
-def reference_product(tile: Tile, epilogue: str) -> tirx.PrimFunc:
-    """The same kernel as plain scalar loops: what every micro-kernel is tested against."""
-    return _loop_nest(tile, EPILOGUES[epilogue])
-
-
 def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: Expr) -> Expr:
     return T.bitwise_and(T.shift_right(T.cast(weights[block, line, row, byte], "int32"), field * 2), 3)
 

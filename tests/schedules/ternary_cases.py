@@ -1,0 +1,164 @@
+"""Inputs for ternary kernels, what they have to give, and the programs that hold the kernels of a tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm.script import tirx as T
+
+from edgebit.schedules import x86_avx512vnni
+from edgebit.schedules.catalogue import kernel, select
+from edgebit.schedules.tier import TIERS, Tier
+from tests.schedules import canonical
+from tests.schedules.harness import Call, Program, same_bits
+
+Array = npt.NDArray[Any]
+f32 = np.float32
+
+BLOCKS_OF_A_UNIT = {"store": 1, "residual": 1, "relu2_mul": 2, "silu_mul": 2}
+EPILOGUES = tuple(BLOCKS_OF_A_UNIT)
+GEMM_TILES = {name: select("ternary_gemm_store", tier).token_tile for name, tier in TIERS.items()}
+
+WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
+    "random": lambda rng, shape: rng.integers(0, 3, shape),
+    "all codes 2": lambda rng, shape: np.full(shape, 2),
+    "all codes 0": lambda rng, shape: np.zeros(shape, np.int64),
+}
+ACTIVATIONS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
+    "random": lambda rng, shape: rng.integers(-128, 128, shape),
+    "all 127": lambda rng, shape: np.full(shape, 127),
+    "all -128": lambda rng, shape: np.full(shape, -128),
+    "127 and -128": lambda rng, shape: rng.choice([127, -128], shape),
+    "zeros": lambda rng, shape: np.zeros(shape, np.int64),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of a kernel. `tile`: the rows of the activation buffers are rounded up to it, with garbage."""
+
+    epilogue: str
+    count: int
+    k: int
+    tokens: int = 1
+    tile: int = 1
+    weights: str = "random"
+    activations: str = "random"
+    seed: int = 0
+    extra_stride: int = 0
+
+    @property
+    def rows(self) -> int:
+        return 16 * self.count * BLOCKS_OF_A_UNIT[self.epilogue]
+
+    @property
+    def kernel(self) -> str:
+        return f"ternary_{'gemm' if self.tile > 1 else 'gemv'}_{self.epilogue}"
+
+
+def pack_u16(codes: Array) -> Array:
+    """[rows][k] codes -> [rows/16][k/16][16][4] bytes."""
+    rows, k = codes.shape
+    fields = codes.astype(np.uint8).reshape(rows // 16, 16, k // 16, 4, 4).transpose(0, 2, 1, 4, 3)
+    return np.bitwise_or.reduce(fields << np.array([0, 2, 4, 6], np.uint8), axis=-1)
+
+
+def check(program: Program, cases: Sequence[Case], prefix: str = "") -> None:
+    """Runs all cases in one process and compares the bits of their outputs, and that nothing else was written."""
+    buffers: dict[str, Array] = {}
+    calls, expected = [], []
+    for number, case in enumerate(cases):
+        inputs, out, result = _inputs(case)
+        names = [f"{number}.{name}" for name in inputs] + [f"{number}.out"]
+        buffers |= dict(zip(names, [*inputs.values(), out], strict=True))
+        scalars = [case.count, case.k // 16]
+        calls.append(
+            Call(prefix + case.kernel, names, scalars + [case.tokens, out.shape[1]] * (case.tile > 1))
+        )
+        expected.append(result)
+    after = program.run(buffers, calls)
+    for number, (case, result) in enumerate(zip(cases, expected, strict=True)):
+        for name in ("weights", "q", "sums", "scales", "weight_scales"):
+            same_bits(after[f"{number}.{name}"], buffers[f"{number}.{name}"])
+        try:
+            same_bits(after[f"{number}.out"][: case.tokens], result)
+        except AssertionError as difference:
+            raise AssertionError(f"{program.tier.name} {case}: {difference}") from None
+
+
+def _inputs(case: Case) -> tuple[dict[str, Array], Array, Array]:
+    """Buffers in the order of the kernel's slots, the output before and the rows of it after the call."""
+    rng = np.random.default_rng(case.seed)
+    padded = -(-case.tokens // case.tile) * case.tile
+    codes = WEIGHTS[case.weights](rng, (case.rows, case.k))
+    q = ACTIVATIONS[case.activations](rng, (padded, case.k)).astype(np.int8)
+    scales = np.exp(rng.normal(3, 2, padded)).astype(f32)
+    scales[case.tokens :] = np.nan
+    weight_scales = np.exp(rng.normal(0, 1, max(case.rows // 16, 1))).astype(f32)
+    columns = max(16 * case.count, 16) + case.extra_stride
+    out = rng.normal(0, 1, (padded, columns)).astype(f32)
+    inputs = {
+        "weights": pack_u16(codes) if case.rows else np.zeros(64, np.uint8),
+        "q": q,
+        "sums": q.astype(np.int32).sum(axis=1, dtype=np.int32),
+        "scales": scales,
+        "weight_scales": weight_scales,
+    }
+    result = out[: case.tokens].copy()
+    result[:, : 16 * case.count] = _expected(
+        case, codes, q[: case.tokens], scales[: case.tokens], weight_scales, result[:, : 16 * case.count]
+    )
+    return inputs, out, result
+
+
+def _expected(
+    case: Case, codes: Array, q: Array, scales: Array, weight_scales: Array, before: Array
+) -> Array:
+    exact = q.astype(np.int64) @ (codes.astype(np.int64).T - 1)
+    row_scales = np.repeat(weight_scales, 16)[: case.rows]
+    y = exact.astype(np.int32).astype(f32) * (row_scales[None, :] / scales[:, None])
+    if case.epilogue == "store":
+        return y
+    if case.epilogue == "residual":
+        return before + y
+    pairs = y.reshape(len(q), case.count, 2, 16)
+    gate, up = (pairs[:, :, i].reshape(len(q), -1) for i in range(2))
+    if case.epilogue == "relu2_mul":
+        positive = np.where(gate > 0, gate, f32(0))
+        return (positive * positive) * up
+    e = canonical.exp(-np.abs(gate))
+    sigmoid = np.where(gate >= 0, f32(1), e) / (f32(1) + e)
+    return (gate * sigmoid) * up
+
+
+def ternary_kernels(tier: Tier) -> dict[str, Any]:
+    """All ternary kernels as the catalogue builds them for a tier."""
+    names = [f"ternary_{product}_{epilogue}" for product in ("gemv", "gemm") for epilogue in EPILOGUES]
+    return {name: kernel(name, tier).prim_func for name in names}
+
+
+def modelled_avx512_kernels() -> dict[str, Any]:
+    """The AVX512-VNNI schedules with a model in the place of their one instruction: they run on any CPU."""
+    tier = TIERS["avx512vnni"]
+    builders = {
+        "gemv": x86_avx512vnni.ternary_gemv_u16_16x1_avx512vnni,
+        "gemm": x86_avx512vnni.ternary_gemm_u16_32x12_avx512vnni,
+    }
+    return {
+        f"ternary_{product}_{epilogue}": builder(tier, epilogue, dot_product=vpdpbusd_model)
+        for product, builder in builders.items()
+        for epilogue in EPILOGUES
+    }
+
+
+def vpdpbusd_model(acc: Any, codes: Any, q: Any) -> Any:
+    """What vpdpbusd computes (Intel SDM: unsigned byte times signed byte, four to a dword, wrapping sum)."""
+    products = T.cast(codes, "int16x64") * T.cast(q, "int16x64")  # at most 255 * 128 = 32640
+    for byte in range(4):
+        lanes = T.Shuffle([products], list(range(byte, 64, 4)))
+        acc = acc + T.cast(lanes, "int32x16")
+    return acc
