@@ -7,12 +7,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARM_CACHE := .cache/arm
 
-.PHONY: demo test lint types arm device clean
+.PHONY: demo test lint types prepare device clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
-test: lint types arm
+test: lint types prepare
 	scripts/run_tests.sh $(ARM_CACHE)
 
 lint: .venv/installed-dev
@@ -21,11 +21,11 @@ lint: .venv/installed-dev
 types: .venv/installed-dev
 	$(BIN)/mypy
 
-arm:
-	scripts/arm_for_tests.sh $(ARM_CACHE)
+prepare:
+	scripts/prepare_tests.sh $(ARM_CACHE)
 
 # The same question to the same model on x86-64 and on two emulated ARM processors.
-device: .venv/installed arm
+device: .venv/installed
 	scripts/check_device.sh $(ARM_CACHE)
 
 .venv/installed: pyproject.toml scripts/make_venv.sh
