@@ -151,13 +151,15 @@ def check_output(output: Path) -> Path:
     Callers with much to do first call it at the start, so that nobody waits for a refusal.
     """
     output = Path(output).resolve()
-    if output.is_dir():
+    try:
+        if not output.exists():
+            return output
+        if not output.is_dir():
+            raise BundleError(f"{output} exists and is not a folder; choose another name")
         if any(output.iterdir()) and not is_bundle(output):
-            raise BundleError(
-                f"{output} exists and is not an edgebit bundle; choose another folder or remove it"
-            )
-    elif output.exists():
-        raise BundleError(f"{output} exists and is not a folder; choose another name")
+            raise BundleError(f"{output} exists and is not an edgebit bundle; choose another or remove it")
+    except OSError as error:
+        raise BundleError(f"{output}: {error.strerror}; choose another folder") from error
     return output
 
 
