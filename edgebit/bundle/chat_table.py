@@ -1,13 +1,14 @@
 """A chat template compiled into a table: what it prints between two messages depends on their roles alone.
 
 Rules:
-1. Cell (a, b) is the text between a message of role a and the next of role b; a may be START; b may be END or GENERATE
-   (the end with the prompt for an answer). This covers a beginning-of-sequence token, a default system prompt, and
-   templates that refuse an order of roles.
-2. Of a message only its content is printed, as it is or stripped of white space on either side (a fact of the cell
-   before it).
-3. Both are found by rendering marker messages with jinja2, and then verified: VERIFIED_CONVERSATIONS random ones must
-   come out of the table exactly as out of jinja2. A template of any other kind fails there and is refused.
+1. Cell (a, b) is the text between a message of role a and the next of role b; a may be START; b may be END or
+   GENERATE (the end with the prompt for an answer). This covers a beginning-of-sequence token, a default
+   system prompt, and templates that refuse an order of roles.
+2. Of a message only its content is printed, as it is or stripped of white space on either side (a fact of the
+   cell before it).
+3. Both are found by rendering marker messages with jinja2, and then verified: VERIFIED_CONVERSATIONS random
+   ones must come out of the table exactly as out of jinja2. A template of any other kind fails there and is
+   refused.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ _DROPPED = "a message of this role would not be printed"
 
 @dataclass(frozen=True)
 class ChatCell:
-    """``items``: text, and ids of special tokens. ``trim_*``: of the content that follows. ``refusal``: why the template
-    does not allow these two roles in a row, or None."""
+    """``items``: text, and ids of special tokens. ``trim_*``: of the content that follows. ``refusal``: why
+    the template does not allow these two roles in a row, or None."""
 
     items: tuple[str | int, ...] = ()
     trim_left: bool = False
@@ -53,7 +54,8 @@ class ChatCell:
 
 @dataclass(frozen=True)
 class ChatTable:
-    """``cells[from * COLUMNS + to]``, rows: the roles, then START; columns: the roles, then END and GENERATE."""
+    """``cells[from * COLUMNS + to]``, rows: the roles, then START; columns: the roles, then END and
+    GENERATE."""
 
     roles: tuple[str, ...]
     cells: tuple[ChatCell, ...]
@@ -114,7 +116,8 @@ def _probe(template: ChatTemplate) -> list[ChatCell]:
 
 
 def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int) -> ChatCell:
-    """With a message after it where it is not printed alone: Llama 2 keeps a system text for the first user turn."""
+    """With a message after it where it is not printed alone: Llama 2 keeps a system text for the first user
+    turn."""
     refusal = ChatCell(refusal=_DROPPED)
     for follower in ((), *((role,) for role in range(START))) if column < START else ((),):
         try:
@@ -216,6 +219,8 @@ def _verify(template: ChatTemplate, cells: Sequence[ChatCell]) -> None:
             found = expected if str(reason) in (_UNREACHABLE, _DROPPED) else f"refusal ({reason})"
         if expected != found and not (expected.startswith("refusal (") and found.startswith("refusal (")):
             raise ChatTemplateError(
-                "chat template: what it prints around a message depends on more than the roles of that message and the one "
-                f"before, which edgebit cannot compile: for {messages} jinja2 gives {expected!r}, the table {found!r}"
+                "chat template: what it prints around a message depends on more than the roles of that "
+                "message and the one "
+                f"before, which edgebit cannot compile: for {messages} jinja2 gives {expected!r}, the table "
+                f"{found!r}"
             )

@@ -24,7 +24,8 @@ class TemplateRefusal(Exception):
 
 
 class _GenerationTag(jinja2.ext.Extension):
-    """``{% generation %}…{% endgeneration %}`` marks what the assistant wrote, for training; it prints its body."""
+    """``{% generation %}…{% endgeneration %}`` marks what the assistant wrote, for training; it prints its
+    body."""
 
     tags = {"generation"}  # noqa: RUF012 (declared so by jinja2)
 
@@ -91,7 +92,8 @@ class ChatTemplate:
 
 
 def parse_template(source: str, special_tokens: Mapping[str, str]) -> ChatTemplate:
-    """Raises ChatTemplateError for a template that does not parse or prints a token whose text is not known."""
+    """Raises ChatTemplateError for a template that does not parse or prints a token whose text is not
+    known."""
     environment = _environment()
     try:
         tree = environment.parse(source)
@@ -101,7 +103,8 @@ def parse_template(source: str, special_tokens: Mapping[str, str]) -> ChatTempla
     for name in sorted(jinja2.meta.find_undeclared_variables(tree)):
         if name in ("bos_token", "eos_token", "pad_token", "unk_token") and name not in special_tokens:
             raise ChatTemplateError(
-                f"chat template: it prints {name}, whose text is not known; pass special_tokens={{{name!r}: …}}"
+                f"chat template: it prints {name}, whose text is not known; pass "
+                f"special_tokens={{{name!r}: …}}"
             )
     literals = {node.value for node in tree.find_all(jinja2.nodes.Const) if isinstance(node.value, str)}
     return ChatTemplate(compiled, dict(special_tokens), sorted(literals - {""}))

@@ -19,9 +19,10 @@ def build_text_table(
 ) -> bytes:
     """Content of tokenizer.bin; the same arguments give the same bytes.
 
-    ``bos_id`` is the token put in front of every prompt (None: none). ``special_tokens`` are the names a chat template may
-    print, ``{"eos_token": "<|eot_id|>"}``; bos_token follows from ``bos_id`` and eos_token from ``stop_ids`` when there is
-    only one. Raises TokenizerError or ChatTemplateError with the reason where something cannot be represented.
+    ``bos_id`` is the token put in front of every prompt (None: none). ``special_tokens`` are the names a chat
+    template may print, ``{"eos_token": "<|eot_id|>"}``; bos_token follows from ``bos_id`` and eos_token from
+    ``stop_ids`` when there is only one. Raises TokenizerError or ChatTemplateError with the reason where
+    something cannot be represented.
     """
     facts = read_tokenizer_json(tokenizer_json)
     for token in (*stop_ids, *(() if bos_id is None else (bos_id,))):

@@ -1,4 +1,5 @@
-"""tokenizer.bin: the table the native tokenizer maps into memory and reads in place (layout: native/text.h)."""
+"""tokenizer.bin: the table the native tokenizer maps into memory and reads in place (layout:
+native/text.h)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""tokenizer.json read into the facts the native tokenizer needs; whatever it cannot reproduce exactly is refused here.
+"""tokenizer.json read into the facts the native tokenizer needs; whatever it cannot reproduce exactly is
+refused here.
 
-The native tokenizer (edgebit/runtime/native/tokenizer.c) is byte-level BPE behind one of three split patterns. Its promise
-is to give the same ids as the `tokenizers` library for every input, so an unknown setting is an error, never ignored.
+The native tokenizer (edgebit/runtime/native/tokenizer.c) is byte-level BPE behind one of three split
+patterns. Its promise is to give the same ids as the `tokenizers` library for every input, so an unknown
+setting is an error, never ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ class Split(IntEnum):
     QWEN2 = 3
 
 
-_MODERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_MODERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|DIGITS"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 SPLIT_PATTERNS: Mapping[str, Split] = {
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": Split.GPT2,
     _MODERN.replace("DIGITS", r"\p{N}{1,3}"): Split.LLAMA3,
@@ -45,7 +50,8 @@ BYTE_OF = _byte_alphabet()
 
 @dataclass(frozen=True)
 class AddedToken:
-    """A token matched as a whole before splitting. ``normalized``: its ``pattern`` is searched after normalization."""
+    """A token matched as a whole before splitting. ``normalized``: its ``pattern`` is searched after
+    normalization."""
 
     id: int
     content: str
@@ -124,7 +130,8 @@ def _check_decoder(decoder: Mapping[str, Any] | None) -> None:
 
 
 def _check_post_processor(processor: Mapping[str, Any] | None) -> None:
-    """One leading special token at most. Which one, if any, the caller knows: tokenizer_config.json may overrule it."""
+    """One leading special token at most. Which one, if any, the caller knows: tokenizer_config.json may
+    overrule it."""
     if processor is None or processor["type"] == "ByteLevel":
         return
     if processor["type"] == "Sequence":
@@ -227,7 +234,8 @@ def _check_special_tokens_stay_special(
                 reachable.add(vocab[text])
     for token in sorted(reachable & special.keys()):
         raise TokenizerError(
-            f"tokenizer.json: ordinary text can become the special token {special[token]!r}: it is a word of the vocabulary too"
+            f"tokenizer.json: ordinary text can become the special token {special[token]!r}: it is a word "
+            f"of the vocabulary too"
         )
     for token_text in (token.content for token in facts.added):
         if token_text in vocab and _raw_bytes(token_text) != token_text.encode():

@@ -6,22 +6,27 @@ import random
 
 PIECES = (
     # contractions, their case folds, and what only looks like them
-    "'", "s", "S", "t", "T", "re", "RE", "Re", "rE", "ve", "m", "M", "ll", "lL", "d", "\u017f", "'s", "'\u017f", "'LL", "\u2019s", "ŉ",
+    "'", "s", "S", "t", "T", "re", "RE", "Re", "rE", "ve", "m", "M", "ll", "lL", "d", "\u017f", "'s",
+    "'\u017f", "'LL", "\u2019s", "ŉ",
     # white space and line ends, also those only some definitions know
-    " ", " ", "  ", "   ", "\n", "\n\n", "\r", "\r\n", "\t", "\v", "\f", "\u00a0", "\u3000", "\u2003", "\u2028", "\u0085", "\x1c",
+    " ", " ", "  ", "   ", "\n", "\n\n", "\r", "\r\n", "\t", "\v", "\f", "\u00a0", "\u3000", "\u2003",
+    "\u2028", "\u0085", "\x1c",
     "\u180e", "\u200b", "\ufeff", "\0",
     # digits and numbers
     "1", "12", "123", "1234", "0", "½", "²", "ⅷ", "٣", "५", "①", "𝟘",
     # letters
-    "a", "b", "c", "d", "e", "ab", "abc", "the", "The", " the", "fox j", "Größe", "é", "éé", "İ", "ı", "ß", "ﬁ", "Ω", "漢", "字", "日本語",
+    "a", "b", "c", "d", "e", "ab", "abc", "the", "The", " the", "fox j", "Größe", "é", "éé", "İ", "ı", "ß",
+    "ﬁ", "Ω", "漢", "字", "日本語",
     "한", "글", "ไทย", "हिन्दी", "עברית", "العربية", "ᄀ", "ᅡ", "ᆨ", "각",
     # marks, compositions in both forms, joiners, emoji
-    "e\u0301", "a\u0308", "\u0301", "\u0327", "\u0334", "\u0344", "\u1e9b\u0323", "Å", "\u212b", "\u0958", "\u200d", "\ufe0f",
+    "e\u0301", "a\u0308", "\u0301", "\u0327", "\u0334", "\u0344", "\u1e9b\u0323", "Å", "\u212b", "\u0958",
+    "\u200d", "\ufe0f",
     "👍", "🏽", "👩", "👩‍👩‍👧", "🏳️‍🌈", "🇩🇪", "\U000e0067",
     # punctuation and code
     ".", "!", "...", "—", "…", "()", "$", "#", "_", "-", "//", "{", "}", "<|", "|>", "<", ">",
     # special and added tokens
-    "<|eot_id|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|start_header_id|>", "<tool>", "<tool>x",
+    "<|eot_id|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|start_header_id|>",
+    "<tool>", "<tool>x",
     "<tool_call>", "</tool_call>",
 )  # fmt: skip
 

@@ -1,15 +1,19 @@
 """Chat templates of the kinds that are met, as their models publish them."""
 
 BITNET = (
-    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = message['role'] | capitalize "
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = message['role'] | "
+    "capitalize "
     "+ ': '+ message['content'] | trim + '<|eot_id|>' %}{{ content }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}"
 )
 
 LLAMA3 = (
-    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
-    "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
-    "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
+    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = "
+    "'<|start_header_id|>' + "
+    "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if "
+    "loop.index0 == 0 %}"
+    "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt "
+    "%}"
     "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
 )
 
@@ -29,7 +33,8 @@ LLAMA31 = """{{- bos_token }}
 {{- system_message }}
 {{- "<|eot_id|>" }}
 {%- for message in messages %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}
+    {{- message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}
 {%- if add_generation_prompt %}
     {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}
@@ -37,21 +42,26 @@ LLAMA31 = """{{- bos_token }}
 """
 
 CHATML = (
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 # Qwen2: ChatML with a system prompt where the conversation has none.
 QWEN2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a "
-    "helpful assistant.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
+    "'<|im_start|>system\nYou are a "
+    "helpful assistant.<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif "
+    "%}"
 )
 
 # Llama 2: the system text inside the first user turn, strict order of roles.
 LLAMA2 = (
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = "
-    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false %}{% endif %}"
+    "messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system_message = false "
+    "%}{% endif %}"
     "{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
     "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
     "{% if loop.index0 == 0 and system_message != false %}{% set content = '<<SYS>>\\n' + system_message + "
@@ -62,9 +72,11 @@ LLAMA2 = (
 
 # Gemma: no system role, other names for the roles.
 GEMMA = (
-    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') "
+    "}}{% endif %}"
     "{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% if (message['role'] == 'assistant') %}"
+    "{{ raise_exception('Conversation roles must alternate') }}{% endif %}{% if (message['role'] == "
+    "'assistant') %}"
     "{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"
     "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{'<start_of_turn>model\n'}}{% endif %}"
@@ -72,11 +84,17 @@ GEMMA = (
 
 # Not expressible: what is printed depends on the content, on the number of messages, on the day.
 THINKING = (
-    "{% for m in messages %}{% set c = m['content'] %}{% if '</think>' in c %}{% set c = c.split('</think>')[-1] %}{% endif %}"
+    "{% for m in messages %}{% set c = m['content'] %}{% if '</think>' in c %}{% set c = "
+    "c.split('</think>')[-1] %}{% endif %}"
     "{{ m['role'] + ': ' + c + '\n' }}{% endfor %}"
 )
-NUMBERED = "{% for m in messages %}{{ loop.index ~ '. ' + m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
-LAST_DIFFERS = (
-    "{% for m in messages %}{{ m['role'] + ': ' + (m['content'] | upper if loop.last else m['content']) + '\n' }}{% endfor %}"
+NUMBERED = (
+    "{% for m in messages %}{{ loop.index ~ '. ' + m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
 )
-DATED = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+LAST_DIFFERS = (
+    "{% for m in messages %}{{ m['role'] + ': ' + (m['content'] | upper if loop.last else m['content']) + "
+    "'\n' }}{% endfor %}"
+)
+DATED = (
+    "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
+)

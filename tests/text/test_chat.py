@@ -1,4 +1,5 @@
-"""Conversations: ids equal those of the text jinja2 prints; templates the table cannot hold are refused with the reason."""
+"""Conversations: ids equal those of the text jinja2 prints; templates the table cannot hold are refused with
+the reason."""
 
 from __future__ import annotations
 
@@ -30,8 +31,10 @@ REPRESENTED = {
 }
 
 CONTENT = (
-    "", " ", "\n", "\t ", "\u00a0", "\u3000", "\x1c", "\u200b", "Hello", "hello there", "it's", "3.14", "Größe", "e\u0301", "漢字", "👍🏽",
-    "<b>&amp;</b>", "{{ x }}", "user", "assistant", "system", "Assistant: ", "<|", "|>", "\r\n", "  two  ", "def f(x):\n    return x\n",
+    "", " ", "\n", "\t ", "\u00a0", "\u3000", "\x1c", "\u200b", "Hello", "hello there", "it's", "3.14",
+    "Größe", "e\u0301", "漢字", "👍🏽",
+    "<b>&amp;</b>", "{{ x }}", "user", "assistant", "system", "Assistant: ", "<|", "|>", "\r\n", "  two  ",
+    "def f(x):\n    return x\n",
 )  # fmt: skip
 
 
@@ -45,14 +48,17 @@ def printed(template: str, messages: Messages, generate: bool, names: dict[str, 
 
 def random_conversation(source: random.Random) -> Messages:
     if source.random() < 0.7:  # the usual order
-        roles = ["system"] * (source.random() < 0.5) + [ROLES[1 + i % 2] for i in range(source.randrange(1, 7))]
+        roles = ["system"] * (source.random() < 0.5) + [
+            ROLES[1 + i % 2] for i in range(source.randrange(1, 7))
+        ]
     else:
         roles = [source.choice(ROLES) for _ in range(source.randrange(1, 6))]
     return [(role, "".join(source.choice(CONTENT) for _ in range(source.randrange(4)))) for role in roles]
 
 
 def expected_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """The printed conversation tokenized, with one beginning-of-sequence token where the tokenizer has one."""
+    """The printed conversation tokenized, with one beginning-of-sequence token where the tokenizer has
+    one."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
     bos = tokenizer.token_to_id("<|begin_of_text|>")
     return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
@@ -86,7 +92,8 @@ def test_ids_are_those_of_the_printed_conversation(name: str) -> None:
 
 
 def test_the_format_of_bitnet_2b_4t() -> None:
-    """One BOS, "Role: content", end of turn; the prompt for the answer is "Assistant: ", its space a token of its own."""
+    """One BOS, "Role: content", end of turn; the prompt for the answer is "Assistant: ", its space a token of
+    its own."""
     tokenizer = make.llama3()
     native = open_chat(tokenizer, templates.BITNET, LLAMA_NAMES)
     bos, end = tokenizer.token_to_id("<|begin_of_text|>"), tokenizer.token_to_id("<|eot_id|>")
@@ -109,7 +116,9 @@ def test_a_message_never_becomes_a_special_token(name: str) -> None:
     for special in specials:
         ids = native.chat([("user", special)])
         assert special.encode() in native.detokenize(ids)
-        assert [token for token in ids if native.is_special(token)] == [token for token in plain if native.is_special(token)]
+        assert [token for token in ids if native.is_special(token)] == [
+            token for token in plain if native.is_special(token)
+        ]
 
 
 def test_without_a_template_chat_says_so() -> None:
@@ -122,9 +131,9 @@ def test_unknown_roles_and_wrong_orders_are_named() -> None:
     gemma = open_chat(make.llama3(), templates.GEMMA, LLAMA_NAMES)
     with pytest.raises(Refused, match='message 2: unknown role "tool"'):
         gemma.chat([("user", "hi"), ("tool", "42")])
-    with pytest.raises(Refused, match="message 1: .*System role not supported"):
+    with pytest.raises(Refused, match=r"message 1: .*System role not supported"):
         gemma.chat([("system", "x"), ("user", "hi")])
-    with pytest.raises(Refused, match="message 2: .*Conversation roles must alternate"):
+    with pytest.raises(Refused, match=r"message 2: .*Conversation roles must alternate"):
         gemma.chat([("user", "hi"), ("user", "again")])
 
 
@@ -144,7 +153,10 @@ def test_messages_that_are_not_utf8_are_repaired() -> None:
         ("{{ pad_token }}{% for m in messages %}{{ m['content'] }}{% endfor %}", "pad_token"),
         ("{{ raise_exception('never') }}", "no conversation can begin: never"),
         ("{{ 'nothing of it' }}", "no conversation can begin"),
-        ("{% for m in messages %}{{ m['content'] | upper }}{% endfor %}", "no conversation can begin|depends"),
+        (
+            "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}",
+            "no conversation can begin|depends",
+        ),
         ("{% for m in messages %}{{ m['content'] | replace('a', 'b') }}{% endfor %}", "depends on more"),
     ],
 )
@@ -159,7 +171,9 @@ def test_an_eos_token_of_several_stops_has_to_be_named() -> None:
     template = "{% for m in messages %}{{ m['content'] + eos_token }}{% endfor %}"
     with pytest.raises(ChatTemplateError, match="eos_token"):
         build_text_table(make.content(tokenizer), template, None, stops)
-    named = Text(build_text_table(make.content(tokenizer), template, None, stops, {"eos_token": "<|eot_id|>"}))
+    named = Text(
+        build_text_table(make.content(tokenizer), template, None, stops, {"eos_token": "<|eot_id|>"})
+    )
     single = Text(build_text_table(make.content(tokenizer), template, None, stops[1:]))
     assert named.chat([("user", "a")]) == single.chat([("user", "a")])
     assert named.chat([("user", "a")])[-1] == stops[1]

@@ -21,7 +21,15 @@ def damage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """damage.c; with sanitizers where there is a gcc, else its own crash is the sign."""
     program = tmp_path_factory.mktemp("damage") / "damage"
     sources = [str(native.NATIVE / f"{name}.c") for name in native.SOURCES if name != "sampler"]
-    common = ["-std=c11", "-O1", "-g", "-I", str(native.NATIVE), str(Path(__file__).with_name("damage.c")), *sources]
+    common = [
+        "-std=c11",
+        "-O1",
+        "-g",
+        "-I",
+        str(native.NATIVE),
+        str(Path(__file__).with_name("damage.c")),
+        *sources,
+    ]
     if shutil.which("gcc"):
         sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
         command = ["gcc", *sanitizers, *common, "-o", str(program)]
@@ -59,5 +67,7 @@ def test_every_truncation_is_refused() -> None:
 def test_another_format_is_named() -> None:
     table = bytearray(table_for("gpt2"))
     struct.pack_into("<I", table, 8, 99)
-    with pytest.raises(native.Refused, match="format 99, this runtime reads format 1: compile the bundle again"):
+    with pytest.raises(
+        native.Refused, match="format 99, this runtime reads format 1: compile the bundle again"
+    ):
         native.Text(bytes(table))

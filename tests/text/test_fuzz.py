@@ -1,4 +1,5 @@
-"""The native tokenizer gives the ids of the `tokenizers` library: 200,000 random strings over all kinds of tokenizer."""
+"""The native tokenizer gives the ids of the `tokenizers` library: 200,000 random strings over all kinds of
+tokenizer."""
 
 from __future__ import annotations
 
@@ -29,16 +30,22 @@ def test_random_strings(name: str, parse_special: bool) -> None:
 
 @pytest.mark.parametrize("name", ["llama3", "gpt2", "qwen2"])
 def test_every_boundary_of_the_character_classes(name: str) -> None:
-    """Both sides of every place where letter, number, space and other change, between all kinds of neighbours."""
+    """Both sides of every place where letter, number, space and other change, between all kinds of
+    neighbours."""
     from edgebit.bundle.unicode_tables import CLASS_STARTS
 
     codes = sorted({start >> 2 for start in CLASS_STARTS} | {(start >> 2) - 1 for start in CLASS_STARTS[1:]})
     characters = [chr(code) for code in codes if not 0xD800 <= code < 0xE000]
     inputs = [f"a{c}b {c}1{c}{c}.{c}\n{c}  {c}" for c in characters]
-    inputs += [f"'{c} it'{c} x'{c}e 'l{c}" for c in map(chr, [*range(0x20, 0x600), *range(0x1E00, 0x2200), 0xFB05, 0xFB06])]
+    inputs += [
+        f"'{c} it'{c} x'{c}e 'l{c}"
+        for c in map(chr, [*range(0x20, 0x600), *range(0x1E00, 0x2200), 0xFB05, 0xFB06])
+    ]
     tokenizer = tokenizers_for_tests.ALL[name]()
     text = Text(build_text_table(tokenizers_for_tests.content(tokenizer), None, None, []))
-    for string, encoding in zip(inputs, tokenizer.encode_batch_fast(inputs, add_special_tokens=False), strict=True):
+    for string, encoding in zip(
+        inputs, tokenizer.encode_batch_fast(inputs, add_special_tokens=False), strict=True
+    ):
         assert text.tokenize(string, SPECIAL) == encoding.ids, ascii(string)
 
 
@@ -51,4 +58,7 @@ def test_the_fuzz_would_notice_another_split_pattern() -> None:
     text = native.Text(bytes(table))
     source = random.Random(1)
     inputs = [strings.random_string(source) for _ in range(200)]
-    assert any(text.tokenize(string, SPECIAL) != tokenizer.encode(string, add_special_tokens=False).ids for string in inputs)
+    assert any(
+        text.tokenize(string, SPECIAL) != tokenizer.encode(string, add_special_tokens=False).ids
+        for string in inputs
+    )

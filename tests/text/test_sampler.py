@@ -1,4 +1,5 @@
-"""Sampling: the filters choose the sets transformers chooses, the noise has the right distribution, nothing drifts."""
+"""Sampling: the filters choose the sets transformers chooses, the noise has the right distribution, nothing
+drifts."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def test_infinite_logits_do_not_break_the_arithmetic() -> None:
         assert Sampler(4)(logits, temperature=1.0, seed=1, **options) == 2  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("bad", [{"temperature": -1.0}, {"temperature": float("nan")}, {"temperature": 1.0, "top_k": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"temperature": -1.0}, {"temperature": float("nan")}, {"temperature": 1.0, "top_k": -1}]
+)
 def test_settings_out_of_range_are_an_error(bad: dict[str, float]) -> None:
     assert Sampler(3)(np.zeros(3), **bad) == -1  # type: ignore[arg-type]
     assert Sampler(3)(np.full(3, np.nan)) == -1
@@ -90,7 +93,8 @@ def test_frequencies_follow_the_softmax_of_what_is_left(temperature: float, top_
 def test_the_sets_are_those_of_transformers(
     seed: int, spread: float, temperature: float, top_k: int, top_p: float
 ) -> None:
-    """Nothing outside the set is ever drawn, and what has a fair chance in it is (with little spread: all of it)."""
+    """Nothing outside the set is ever drawn, and what has a fair chance in it is (with little spread: all of
+    it)."""
     logits = np.random.default_rng(seed).normal(size=12).astype(np.float32) * np.float32(spread)
     kept = set(np.flatnonzero(np.isfinite(warped(logits, temperature, top_k, top_p))))
     sampler = Sampler(len(logits))
@@ -118,7 +122,8 @@ def test_the_same_settings_give_the_same_token_and_other_seeds_others() -> None:
 
 
 def test_filters_that_keep_everything_change_nothing() -> None:
-    """The noise belongs to a token, not to its rank: with all tokens kept, top_k and top_p leave the choice alone."""
+    """The noise belongs to a token, not to its rank: with all tokens kept, top_k and top_p leave the choice
+    alone."""
     logits = np.random.default_rng(3).normal(size=500).astype(np.float32)
     sampler = Sampler(500)
     for position in range(100):
@@ -128,7 +133,8 @@ def test_filters_that_keep_everything_change_nothing() -> None:
 
 
 def test_the_choice_is_the_gumbel_maximum_in_exact_arithmetic() -> None:
-    """The shortcuts (bounds instead of logarithms) never change the result: compare with the definition in Python."""
+    """The shortcuts (bounds instead of logarithms) never change the result: compare with the definition in
+    Python."""
     mask = 2**64 - 1
 
     def mix(x: int) -> int:

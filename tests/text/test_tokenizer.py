@@ -21,7 +21,9 @@ from tests.text.native import BOS, INVALID, SPECIAL, Text, library
 def llama3() -> Text:
     tokenizer = make.llama3()
     stops = [tokenizer.token_to_id(text) for text in ("<|end_of_text|>", "<|eot_id|>")]
-    return Text(build_text_table(make.content(tokenizer), None, tokenizer.token_to_id("<|begin_of_text|>"), stops))
+    return Text(
+        build_text_table(make.content(tokenizer), None, tokenizer.token_to_id("<|begin_of_text|>"), stops)
+    )
 
 
 @pytest.mark.parametrize("name", make.ALL)
@@ -68,11 +70,34 @@ def test_every_byte_is_a_token(llama3: Text) -> None:
 
 
 @settings(max_examples=2000, deadline=None)
-@given(st.one_of(st.binary(max_size=24), st.lists(st.sampled_from([b"\xf0\x9f\x91\x8d", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90", b"\xc0\xaf", b"\xff", b"a", b" ", b"\xc3", b"\xf0\x9f\x91", b"\x80"])).map(b"".join)))
+@given(
+    st.one_of(
+        st.binary(max_size=24),
+        st.lists(
+            st.sampled_from(
+                [
+                    b"\xf0\x9f\x91\x8d",
+                    b"\xe2\x82",
+                    b"\xed\xa0\x80",
+                    b"\xf4\x90",
+                    b"\xc0\xaf",
+                    b"\xff",
+                    b"a",
+                    b" ",
+                    b"\xc3",
+                    b"\xf0\x9f\x91",
+                    b"\x80",
+                ]
+            )
+        ).map(b"".join),
+    )
+)
 def test_damaged_utf8_is_read_as_python_replaces_it(data: bytes) -> None:
     tokenizer = make.llama3()
     native = Text(build_table_once())
-    assert native.tokenize(data) == tokenizer.encode(data.decode(errors="replace"), add_special_tokens=False).ids
+    assert (
+        native.tokenize(data) == tokenizer.encode(data.decode(errors="replace"), add_special_tokens=False).ids
+    )
 
 
 _TABLE: list[bytes] = []
@@ -84,7 +109,10 @@ def build_table_once() -> bytes:
     return _TABLE[0]
 
 
-@pytest.mark.parametrize("unit", ["a", "abcdefgh", " ", "\n", " \n", "漢字", "e\u0301", "\u0301\u0327", "<", "<|", "1", "<|eot_id|>"])
+@pytest.mark.parametrize(
+    "unit",
+    ["a", "abcdefgh", " ", "\n", " \n", "漢字", "e\u0301", "\u0301\u0327", "<", "<|", "1", "<|eot_id|>"],
+)
 @pytest.mark.parametrize("name", ["llama3", "qwen2", "shuffled"])
 def test_long_inputs_without_a_break(unit: str, name: str) -> None:
     tokenizer = make.ALL[name]()
@@ -108,7 +136,7 @@ def test_random_words_of_100_kilobytes_merge_in_the_right_order() -> None:
 def test_a_short_buffer_gets_the_first_ids_and_the_full_count(llama3: Text) -> None:
     import ctypes
 
-    text = "one two three four five".encode()
+    text = b"one two three four five"
     full = llama3.tokenize(text)
     ids = (ctypes.c_int32 * 3)(-7, -7, -7)
     count = library().eb_text_tokenize(llama3._text, text, len(text), 0, ids, 2)
@@ -160,11 +188,20 @@ SPLIT = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", 
         (lambda: changed(pre_tokenizer=None), "pre-tokenizer none"),
         (lambda: changed(pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True}), "add_prefix_space"),
         (lambda: changed(pre_tokenizer=BYTE_LEVEL | {"use_regex": False}), "without a split pattern"),
-        (lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [DIGITS, BYTE_LEVEL]}), "Digits"),
-        (lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]}), "use_regex"),
+        (
+            lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [DIGITS, BYTE_LEVEL]}),
+            "Digits",
+        ),
+        (
+            lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]}),
+            "use_regex",
+        ),
         (
             lambda: changed(
-                pre_tokenizer={"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL | {"use_regex": False}]}
+                pre_tokenizer={
+                    "type": "Sequence",
+                    "pretokenizers": [SPLIT, BYTE_LEVEL | {"use_regex": False}],
+                }
             ),
             "unknown split pattern",
         ),
@@ -172,7 +209,10 @@ SPLIT = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", 
         (lambda: with_token(AddedToken("<mask>", lstrip=True)), "lstrip"),
         (lambda: with_token(AddedToken("<mask>", rstrip=True)), "rstrip"),
         (lambda: with_token(AddedToken("word", single_word=True)), "single_word"),
-        (lambda: with_token(AddedToken("rn", special=True)), "ordinary text can become the special token 'rn'"),
+        (
+            lambda: with_token(AddedToken("rn", special=True)),
+            "ordinary text can become the special token 'rn'",
+        ),
     ],
 )
 def test_what_cannot_be_represented_is_refused(content: object, reason: str) -> None:

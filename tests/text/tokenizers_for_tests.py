@@ -9,8 +9,14 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.processors import ByteLevel, Sequence, TemplateProcessing
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+LLAMA3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 LLAMA3_SPECIAL = (
     "<|begin_of_text|>",
@@ -25,7 +31,9 @@ CORPUS = (
     "The quick brown fox jumps over the lazy dog. It's what we'll do, they've said; I'd say we're DON'T!",
     "    def f(x):\n        return x ** 2  # 3.14159\n\n\nclass A:\r\n\tpass\r\n",
     "Ternary weights are minus one, zero and one; 1024 + 2048 = 3072, 100,000 tokens in 2026.",
-    "Größe über alles; naïve café, ŉ ſ İı; Ελληνικά; Русский язык; עברית; العربية; हिन्दी; ไทย; 日本語の文章; 한국어 문장",
+    "Größe über alles; naïve café, ŉ ſ İı; Ελληνικά; Русский язык; עברית; العربية; हिन्दी; "
+    "ไทย; 日本語の文章; 한국어 "
+    "문장",
     "👍🏽 👩‍👩‍👧‍👦 🏳️‍🌈 e\u0301 a\u0308 ½ ² ⅷ ① ٣ ५ \u200b\u00a0\u2003\u3000 …—–“”",
     "System: You are a helpful assistant.User: Hi!Assistant: Hello, how can I help you?",
 )
@@ -73,7 +81,9 @@ def gpt2() -> Tokenizer:
 def gpt2_split() -> Tokenizer:
     """The same pattern written out, with tokens added in every way."""
     tokenizer = _trained(GPT2, CHATML_SPECIAL, ignore_merges=False, size=500)
-    tokenizer.add_tokens([AddedToken("<tool>", normalized=False), AddedToken("<tool>x", normalized=True), "fox j", "éé"])
+    tokenizer.add_tokens(
+        [AddedToken("<tool>", normalized=False), AddedToken("<tool>x", normalized=True), "fox j", "éé"]
+    )
     return tokenizer
 
 
@@ -81,19 +91,22 @@ def gpt2_split() -> Tokenizer:
 def qwen2() -> Tokenizer:
     tokenizer = _trained(QWEN2, CHATML_SPECIAL, ignore_merges=False, size=800)
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.add_tokens([AddedToken("<tool_call>", normalized=False), AddedToken("</tool_call>", normalized=True)])
+    tokenizer.add_tokens(
+        [AddedToken("<tool_call>", normalized=False), AddedToken("</tool_call>", normalized=True)]
+    )
     return tokenizer
 
 
 @functools.cache
 def shuffled() -> Tokenizer:
-    """Merges in an order no training gives: several merges with one product, and products before their parts."""
+    """Merges in an order no training gives: several merges with one product, and products before their
+    parts."""
     import random
 
     source = random.Random(7)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {char: token for token, char in enumerate(alphabet)}
-    words = [char for char in "abcdeĠĊ1"]
+    words = list("abcdeĠĊ1")
     merges: dict[tuple[str, str], None] = {}
     for _ in range(400):
         left, right = source.choice(words), source.choice(words)
