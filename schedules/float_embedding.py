@@ -13,7 +13,7 @@ def embedding(tier: Tier) -> PrimFunc:
     """out[i] = table[tokens[i]], exactly.
 
     Buffers: tokens int32 [count], table bfloat16 as uint16 [V][P], out float32 [count][P].
-    Scalars: count, P / 16.
+    Scalars: count, P / 16. Indices are int32: V · P < 2³¹.
     """
 
     @T.prim_func(s_tir=True)
