@@ -1,0 +1,64 @@
+"""The arm64 bundle in an arm64 Debian userland: token ids and logit bits are those of this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_checkpoint
+from tests.end_to_end.bundles import compile_checkpoint
+from tests.end_to_end.conftest import MODELS, make
+
+PROMPT = [(11 * i * i + 5 * i) % 300 for i in range(29)]
+
+# Prints the tier, the answer's token ids, then the bits of all logits; runs under both Pythons.
+PROGRAM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from edgebit_runtime import load
+model = load(sys.argv[1], threads=2)
+prompt = [int(i) for i in sys.argv[2].split(",")]
+text = "".join(model.generate(prompt, max_tokens=24))
+bits = bytes(memoryview(model.logits(prompt))).hex()
+print(model.info.tier, model.tokenize(text), bits, sep="|")
+"""
+
+
+def answer(python: str, bundle: Path, **environment: str) -> tuple[str, str, str]:
+    """(tier, token ids of the answer, logit bits)."""
+    command = [python, "-c", PROGRAM, str(bundle), ",".join(map(str, PROMPT))]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    assert result.returncode == 0, result.stderr
+    tier, ids, bits = result.stdout.strip().split("|")
+    return tier, ids, bits
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("name", ["packed", "llama", "odd"])
+def test_every_arm_tier_gives_the_bits_of_this_machine(
+    name: str, arm_python: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tier, *expected = answer(sys.executable, make(name, tmp_path_factory).bundle)
+    compile_checkpoint(write_checkpoint(tmp_path / "m", *MODELS[name]), tmp_path / "arm", "arm64")
+    found = {
+        cpu: answer(str(arm_python), tmp_path / "arm", EB_CPU=cpu) for cpu in ("cortex-a72", "cortex-a76")
+    }
+    assert [found[cpu][0] for cpu in found] == ["neon", "dotprod"] and tier not in ("neon", "dotprod")
+    for _, *result in found.values():
+        assert result == expected
+
+
+@pytest.mark.arm
+def test_a_bundle_for_this_machine_is_refused_there(
+    arm_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bundle = make("packed", tmp_path_factory).bundle
+    command = [str(arm_python), str(bundle / "chat.py"), "--prompt", "x"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1 and "--target" in result.stderr
