@@ -123,7 +123,7 @@ def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
 
 
 def build_program(output: Path, *command: str) -> Path:
-    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", HERE / "probe.c", HERE / "races.c"]
+    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", HERE / "probe.c", HERE / "program.c"]
     result = subprocess.run(
         [*command, *compile_flags(), f"-I{NATIVE}", "-o", str(output), *map(str, sources), "-lpthread"],
         capture_output=True,
@@ -138,11 +138,12 @@ def build_program(output: Path, *command: str) -> Path:
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
     """ThreadSanitizer over barriers and whole evaluations."""
-    program = build_program(tmp_path / "races", "gcc", "-fsanitize=thread", "-fno-pie", "-no-pie")
+    program = build_program(tmp_path / "program", "gcc", "-fsanitize=thread", "-fno-pie", "-no-pie")
     result = subprocess.run([str(program), str(tmp_path)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-4000:]
 
 
+@pytest.mark.slow  # the first time: zig builds musl
 @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="no qemu-aarch64")
 def test_an_arm_program_runs_and_sees_its_cpu(tmp_path: Path) -> None:
     """No userland is needed: a static program. FPCR, futexes and hardware capabilities are those of ARM."""
