@@ -39,7 +39,8 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
 | `tokenizer.bin` | Tokenizer and chat format |
 | `edgebit_runtime/`, `chat.py` | The loader and the chat program |
 
-The loader checks every file against the manifest. Answers do not depend on CPU or number of threads.
+The loader checks every file against the manifest (the content of files over 64 MB with EDGEBIT_VERIFY=1).
+Answers do not depend on CPU or number of threads.
 The runtime is under the Apache License 2.0 (`LICENSE`); the weights are under the license of the model.
 """
 
