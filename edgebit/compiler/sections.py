@@ -59,7 +59,7 @@ class Sections:
         rows, columns = tensor.shape.numpy()
         width = pad(columns)
         if rows * width >= 2**31:
-            raise CompileError(f"tensor {name}: {rows} rows of {width} values are more than kernels can index")
+            raise CompileError(f"tensor {name}: {rows} × {width} values are more than kernels can index")
         section = layout.bfloat16_table(name, rows, width, lambda: np.asarray(tensor.numpy()))
         return Argument(Space.WEIGHTS, self.weights.add(name, *section), width * _BF16)
 

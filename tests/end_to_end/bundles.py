@@ -29,7 +29,7 @@ PREFILL = 1
 def compile_checkpoint(
     checkpoint: Path, output: Path, target: str = "host"
 ) -> tuple[OnnxModel, CompiledModel]:
-    """Compile a checkpoint folder into the bundle ``output``; returns the graph and what the compiler made of it."""
+    """Compile a checkpoint folder into ``output``; returns the graph and what the compiler made of it."""
     graph = build(open_checkpoint(checkpoint))
     facts = graph.metadata
     text = build_text_table(graph.tokenizer, facts.chat_template, facts.bos_token_id, facts.stop_token_ids)
