@@ -17,10 +17,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from corpus import HELD_OUT_SPLITS, examples, held_out_examples
-from corpus.splits import TRAINING_SEED
+from corpus.splits import COPYING, EVERYDAY, SECOND_STAGE_SEED, TRAINING_SEED
 from tokenizers import Tokenizer
 from torch import Tensor
-from training.dataset import ChatEncoder, Document, PackedRows, pack
+from training.dataset import ChatEncoder, Document, PackedRows, concatenate, pack
 from training.model import BitLinear, BitNet, ModelSize
 from training.schedule import Schedule
 from training.scoring import as_tensors, exact_match
@@ -34,7 +34,8 @@ CHECKPOINT_NAME = "training.pt"
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--stage-two-start", type=int, default=900, help="first step of the second stage")
     parser.add_argument("--rows", type=int, default=24, help=f"rows of {ROW_LENGTH} tokens per step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -53,9 +54,13 @@ def load_or_train_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-def training_rows(encoder: ChatEncoder, row_count: int, seed: int) -> PackedRows:
-    documents = encoder.documents(examples("train", TRAINING_SEED), seed)
-    return pack(documents, ROW_LENGTH, row_count)
+def training_rows(encoder: ChatEncoder, options: argparse.Namespace) -> PackedRows:
+    """The rows of both stages in the order they are trained."""
+    first_count = options.stage_two_start * options.rows
+    second_count = options.steps * options.rows - first_count
+    everyday = encoder.documents(examples("train", TRAINING_SEED, EVERYDAY), options.seed)
+    copying = encoder.documents(examples("train", SECOND_STAGE_SEED, COPYING), options.seed + 1)
+    return concatenate(pack(everyday, ROW_LENGTH, first_count), pack(copying, ROW_LENGTH, second_count))
 
 
 def make_optimizer(model: BitNet) -> torch.optim.AdamW:
@@ -79,7 +84,7 @@ class Trainer:
     def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(options.seed)
         self.options = options
-        self.schedule = Schedule(options.steps)
+        self.schedule = Schedule(options.steps, options.stage_two_start)
         self.model = BitNet(ModelSize())
         self.optimizer = make_optimizer(self.model)
         self.step = 0
@@ -154,7 +159,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     tokenizer = load_or_train_tokenizer(options.output / "tokenizer", ModelSize().vocab_size)
     encoder = ChatEncoder(tokenizer)
-    rows = training_rows(encoder, options.steps * options.rows, options.seed)
+    rows = training_rows(encoder, options)
     count = options.score_count
     tests = {split: encoder.single(held_out_examples(split, count)) for split in HELD_OUT_SPLITS}
     trainer = Trainer(options)

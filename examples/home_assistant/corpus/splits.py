@@ -18,11 +18,11 @@ from .sampler import Sampler
 
 HELD_OUT_SPLITS = ("slots", "templates", "both")
 TRAINING_SEED = 1
+SECOND_STAGE_SEED = 2
 _HELD_OUT_SEEDS = {"slots": 1001, "templates": 1002, "both": 1003}
 # split -> (held-out template drawn, held-out combination drawn)
 _WANTED = {"train": (False, False), "slots": (False, True), "templates": (True, False), "both": (True, True)}
 
-_PAIR_PERCENT = 4
 _JOINERS = ("{a} and {b}", "{a} and {b}", "{a} and then {b}", "{a}, then {b}", "{a} and also {b}", "{a}, {b}")
 _CONTRACTIONS = (
     (re.compile(r"\bit is\b"), "it's"),
@@ -35,31 +35,75 @@ _CONTRACTIONS = (
 )
 
 Rule = Callable[[Sampler], Request]
-_MIX: tuple[tuple[tuple[str, Rule], int], ...] = (
-    (("switch", devices.switch), 17),
-    (("brightness", devices.brightness), 11),
-    (("color", devices.color), 5),
-    (("cover", devices.cover), 8),
-    (("door", devices.door), 5),
-    (("unknown device", devices.unknown_device), 2),
-    (("temperature", services.temperature), 7),
-    (("warmer", services.warmer_or_cooler), 4),
-    (("play", services.play), 5),
-    (("music", services.music_control), 4),
-    (("volume", services.volume), 3),
-    (("timer", services.timer), 5),
-    (("alarm", services.alarm), 5),
-    (("cancel", services.cancel), 1),
-    (("shopping", services.shopping), 7),
-    (("reminder", services.reminder), 8),
-    (("scene", services.scene), 2),
-    (("cleaning", services.cleaning), 2),
-    (("status", services.status), 5),
-    (("temperature?", services.temperature_question), 2),
-    (("query", services.query), 2),
-    (("small talk", conversation.small_talk), 4),
-    (("refusal", conversation.out_of_scope), 9),
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often each grammar rule is drawn; ``pair_percent`` of the requests are two commands in one."""
+
+    rules: tuple[tuple[tuple[str, Rule], int], ...]
+    pair_percent: int
+
+
+# What people ask for. All held-out splits and the first stage of training are drawn from it.
+EVERYDAY = Mix(
+    (
+        (("switch", devices.switch), 17),
+        (("brightness", devices.brightness), 11),
+        (("color", devices.color), 5),
+        (("cover", devices.cover), 8),
+        (("door", devices.door), 5),
+        (("unknown device", devices.unknown_device), 2),
+        (("temperature", services.temperature), 7),
+        (("warmer", services.warmer_or_cooler), 4),
+        (("play", services.play), 5),
+        (("music", services.music_control), 4),
+        (("volume", services.volume), 3),
+        (("timer", services.timer), 5),
+        (("alarm", services.alarm), 5),
+        (("cancel", services.cancel), 1),
+        (("shopping", services.shopping), 7),
+        (("reminder", services.reminder), 8),
+        (("scene", services.scene), 2),
+        (("cleaning", services.cleaning), 2),
+        (("status", services.status), 5),
+        (("temperature?", services.temperature_question), 2),
+        (("query", services.query), 2),
+        (("small talk", conversation.small_talk), 4),
+        (("refusal", conversation.out_of_scope), 9),
+    ),
+    pair_percent=4,
 )
+# The second stage of training dwells on what is learned last: copied text, times of day, two commands in one.
+COPYING = Mix(
+    (
+        (("switch", devices.switch), 9),
+        (("brightness", devices.brightness), 8),
+        (("color", devices.color), 6),
+        (("cover", devices.cover), 4),
+        (("door", devices.door), 4),
+        (("unknown device", devices.unknown_device), 3),
+        (("temperature", services.temperature), 5),
+        (("warmer", services.warmer_or_cooler), 2),
+        (("play", services.play), 7),
+        (("music", services.music_control), 4),
+        (("volume", services.volume), 3),
+        (("timer", services.timer), 5),
+        (("alarm", services.alarm), 9),
+        (("cancel", services.cancel), 1),
+        (("shopping", services.shopping), 14),
+        (("reminder", services.reminder), 13),
+        (("scene", services.scene), 2),
+        (("cleaning", services.cleaning), 1),
+        (("status", services.status), 4),
+        (("temperature?", services.temperature_question), 1),
+        (("query", services.query), 2),
+        (("small talk", conversation.small_talk), 5),
+        (("refusal", conversation.out_of_scope), 7),
+    ),
+    pair_percent=8,
+)
+
 _PAIRED: tuple[Rule, ...] = (
     devices.switch, devices.switch, devices.brightness, devices.color, devices.cover, devices.door,
     services.temperature, services.play, services.timer,
@@ -85,7 +129,7 @@ class Example:
         return self.answer[0] in "{["
 
 
-def examples(split: str, seed: int) -> Iterator[Example]:
+def examples(split: str, seed: int, mix: Mix = EVERYDAY) -> Iterator[Example]:
     """Endless deterministic stream of one split; prompts may repeat.
 
     Raises KeyError for an unknown split.
@@ -94,7 +138,7 @@ def examples(split: str, seed: int) -> Iterator[Example]:
     wanted = _WANTED[split]
     while True:
         sampler.begin_example()
-        example = _draw(sampler)
+        example = _draw(sampler, mix)
         if (sampler.drew_held_out_template, sampler.drew_held_out_combination) == wanted:
             yield example
 
@@ -109,11 +153,11 @@ def held_out_examples(split: str, count: int) -> list[Example]:
     return list(distinct.values())
 
 
-def _draw(sampler: Sampler) -> Example:
-    if sampler.integer(1, 100) <= _PAIR_PERCENT:
+def _draw(sampler: Sampler, mix: Mix) -> Example:
+    if sampler.integer(1, 100) <= mix.pair_percent:
         category, request = "pair", _pair(sampler)
     else:
-        category, rule = sampler.weighted(_MIX)
+        category, rule = sampler.weighted(mix.rules)
         request = rule(sampler)
     text = _with_contractions(sampler, with_politeness(sampler, request))
     prompt = with_typing_habits(sampler, text)

@@ -138,6 +138,14 @@ def pack(documents: Iterable[Document], row_length: int, row_count: int) -> Pack
     return lay_out(finished, row_length)
 
 
+def concatenate(first: PackedRows, second: PackedRows) -> PackedRows:
+    return PackedRows(
+        np.concatenate([first.ids, second.ids]),
+        np.concatenate([first.weights, second.weights]),
+        np.concatenate([first.documents, second.documents]),
+    )
+
+
 def lay_out(rows: Sequence[Sequence[Document]], row_length: int) -> PackedRows:
     """Copy documents into padded arrays; the first token of a document is never a target."""
     shape = (len(rows), row_length)

@@ -9,21 +9,18 @@ from dataclasses import dataclass
 class Schedule:
     """Learning rate and weight decay as functions of the step alone, so that a run can be repeated.
 
-    Stage 1 warms up to ``peak`` and falls linearly to ``stage_one_end``; stage 2 starts at ``stage_two_peak``
-    and falls linearly to zero. Weight decay holds in stage 1 only and for the ternary matrices only.
+    Stage 1 warms up to ``peak`` and falls linearly to ``stage_one_end``; stage 2 begins at step
+    ``stage_two_start`` with ``stage_two_peak`` and falls linearly to zero. Weight decay holds in stage 1 only
+    and for the ternary matrices only.
     """
 
     steps: int
+    stage_two_start: int
     warmup_steps: int = 150
-    stage_one_share: float = 0.5
     peak: float = 3.2e-3
-    stage_one_end: float = 2.0e-3
-    stage_two_peak: float = 1.5e-3
+    stage_one_end: float = 2.768e-3
+    stage_two_peak: float = 2.0e-3
     stage_one_weight_decay: float = 0.1
-
-    @property
-    def stage_two_start(self) -> int:
-        return round(self.steps * self.stage_one_share)
 
     def learning_rate(self, step: int) -> float:
         if step >= self.stage_two_start:
