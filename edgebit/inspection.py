@@ -10,7 +10,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgebit.bundle.manifest import MANIFEST, Facts, parse_manifest
+from edgebit.bundle.manifest import MANIFEST, Facts, FileEntry, parse_manifest
 from edgebit.errors import BundleError
 from edgebit.graph import OnnxModel
 
@@ -63,14 +63,14 @@ def inspect_bundle(folder: Path) -> Report:
     return Report(str(folder), facts, tuple(bundle_parts(manifest.files)), memory)
 
 
-def bundle_parts(files: Mapping[str, object]) -> list[Part]:
+def bundle_parts(files: Mapping[str, FileEntry]) -> list[Part]:
     """Files at the root one by one, folders as a whole."""
     count: Counter[str] = Counter()
     size: Counter[str] = Counter()
     for path, entry in files.items():
         place, slash, _ = path.partition("/")
         count[place + slash] += 1
-        size[place + slash] += getattr(entry, "size", 0)
+        size[place + slash] += entry.size
     return [Part(name, count[name], size[name]) for name in sorted(size, key=lambda name: -size[name])]
 
 
