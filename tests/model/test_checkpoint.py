@@ -19,7 +19,14 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edgebit.errors import CheckpointError, EdgebitError
-from edgebit.model import EMBEDDING, LM_HEAD, CheckpointWarning, open_checkpoint, unpack_codes
+from edgebit.model import (
+    EMBEDDING,
+    LM_HEAD,
+    CheckpointWarning,
+    builtin_model,
+    open_checkpoint,
+    unpack_codes,
+)
 from edgebit.model.hub import FILES, locate
 from edgebit.model.ternary import MasterWeights, PackedTrits, UnpackedTrits
 from tests.builders import (
@@ -294,3 +301,13 @@ def test_a_failing_download_is_one_line(
         locate("somebody/something")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_builtin_model_is_a_folder_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebit.model.checkpoint.__file__", str(tmp_path / "checkpoint.py"))
+    with pytest.raises(CheckpointError, match="not part of this installation; name a model instead"):
+        builtin_model()
+    write_checkpoint(tmp_path / "builtin", "packed")
+    assert open_checkpoint(builtin_model()).config.vocab_size == TINY.vocab_size
