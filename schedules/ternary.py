@@ -99,7 +99,7 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
             with T.sblock("epilogue"):
                 T.reads(acc[0:size, 0 : tile.tokens, 0:16])
                 T.writes(Y[0 : tile.tokens, 0:16])
-                for m in T.unroll(tile.tokens):
+                for m in range(tile.tokens):
                     for k in T.unroll(size // unit):
                         Y[t * tile.tokens + m, vector(((first_group + n * size) // unit + k) * 16, 16)] = (
                             finish(
