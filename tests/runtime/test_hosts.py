@@ -1,0 +1,79 @@
+"""Programs around a bundle: every Python from 3.8 on that is here, and C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.builders import HERE, NATIVE
+from tests.runtime.toy_bundle import ANSWER
+
+USE_THE_LOADER = """
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1])
+from edgebit_runtime import ContextFullError, load
+with load(sys.argv[1], verify=True) as model:
+    text = "".join(model.chat([{"role": "user", "content": "hi"}], stop=["ok"]))
+    assert text.encode("unicode_escape").decode("ascii") == sys.argv[2], text
+    assert model.logits([1, 2, 3]).shape == (3, model.info.vocab_size)
+    assert model.detokenize(model.tokenize(text)) == text
+    try:
+        model.generate("x" * 100)
+    except ContextFullError:
+        print("right")
+"""
+
+
+def interpreters() -> dict[str, Path]:
+    """Executables by version; the tests' own is always there."""
+    names = [f"python3.{minor}" for minor in range(8, 20)]
+    found = [shutil.which(name) for name in names]
+    managed = (Path.home() / ".pyenv" / "versions").glob("3.*/bin/python3")
+    versions = {}
+    for path in [sys.executable, *filter(None, found), *map(str, managed)]:
+        program = "import sys; print(*sys.version_info[:2], sep='.')"
+        result = subprocess.run([path, "-c", program], capture_output=True, text=True, check=False)
+        major, _, minor = result.stdout.strip().partition(".")
+        if result.returncode == 0 and major == "3" and int(minor) >= 8:
+            versions[result.stdout.strip()] = Path(path)
+    return versions
+
+
+def test_every_python_here_runs_the_loader(toy_bundle: Path) -> None:
+    expected = ANSWER.split("ok")[0].encode("unicode_escape").decode("ascii")
+    for version, executable in interpreters().items():
+        result = subprocess.run(
+            [str(executable), "-c", USE_THE_LOADER, str(toy_bundle), expected],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (result.stdout, result.returncode) == ("right\n", 0), f"Python {version}: {result.stderr}"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_a_c_program_answers_too(toy_bundle: Path, tmp_path: Path) -> None:
+    program = tmp_path / "answer"
+    command = ["gcc", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", str(HERE / "answer.c")]
+    linked = subprocess.run(
+        [*command, "-o", str(program), str(toy_bundle / "libmodel.so")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert linked.returncode == 0, linked.stderr
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(toy_bundle)}
+    results = [
+        subprocess.run(
+            [str(program), str(folder), "hi"], env=environment, capture_output=True, text=True, check=False
+        )
+        for folder in (toy_bundle, tmp_path)
+    ]
+    assert (results[0].stdout, results[0].returncode) == (ANSWER, 0), results[0].stderr
+    assert (results[1].stderr, results[1].returncode) == (f"{tmp_path}/weights.bin cannot be read\n", 1)
