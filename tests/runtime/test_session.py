@@ -306,4 +306,4 @@ def test_two_processes_share_a_bundle(bundle: Path) -> None:
     environment = {**os.environ, "EDGEBIT_TOY_LIBRARY": str(toy_library_path())}
     command = [sys.executable, "-c", CHILD, str(bundle), str(root)]
     children = [subprocess.Popen(command, env=environment) for _ in range(2)]
-    assert [child.wait(timeout=30) for child in children] == [0, 0]
+    assert [child.wait(timeout=120) for child in children] == [0, 0]
