@@ -103,6 +103,37 @@ _OUT_OF_SCOPE_WITHOUT_SLOT = phrases("""
     is there a god | who am i | where am i | do you dream | how many days are in a year |
     how many legs does a spider have
 """)
+# More of the same, composed: every such question is about something other than this house.
+_QUESTION_WORDS = phrases("""
+    what does | why does | how does | when does | where does | who does | why did | how did | when did |
+    where did | what did | how can | why can | when will | where will | why will | how will | why is |
+    how is | when was | where was | how was | why was | how much does | how many does | how long does |
+    how far does | how fast does | how do you | how do i | why do people | how do people | where do i |
+    where do people | when do people | what do people | who can | who will | who did | can you | could you |
+    should i | does | did | will
+""")
+_QUESTION_VERBS = phrases("""
+    {topic} work | {topic} happen | {topic} cost | {topic} grow | {topic} live | {topic} begin | {topic} end
+    | {topic} look like | {topic} feel | {topic} sound | {topic} change | {topic} move | {topic} help |
+    bake {topic} | build {topic} | make {topic} | find {topic} | learn {topic} | understand {topic} |
+    solve {topic} | eat {topic} | drink {topic} | paint {topic} | use {topic} | win {topic} | love {topic} |
+    get to {place} | travel to {place} | live in {place} | work in {place} | go to {place} |
+    speak in {place} | eat in {place} | bake a cake | make a pizza | get rich | lose weight | learn to swim
+    | write a book | fix a bike | tie a tie
+""")
+_TASK_VERBS = phrases("""
+    write | explain | describe | translate | summarize | draw | paint | solve | calculate | prove | correct
+    | invent | imagine | research | review | rate | find | download | install | buy me | sell | send |
+    order me | book | sing | recite | predict | discuss | analyze | teach me | show me | tell me about |
+    tell me | give me
+""")
+_TASK_OBJECTS = phrases("""
+    {topic} | a poem on {topic} | a text about {topic} | a story of {topic} | the history of {topic} |
+    the meaning of {topic} | facts on {topic} | an article about {topic} | a picture of {topic} |
+    the price of {topic} | the best {topic} | code about {topic} | python code | a program | a letter |
+    an email | a poem | an essay | the weather in {place} | the way to {place} | the population of {place} |
+    a trip to {place} | news from {place} | a ticket to {place} | the rules of {topic} | a picture
+""")
 _ARITHMETIC = phrases("""
     what is {a} {op} {b} | how much is {a} {op} {b} | calculate {a} {op} {b} | {a} {op} {b} |
     compute {a} {op} {b} | tell me what {a} {op} {b} is
@@ -125,15 +156,28 @@ def out_of_scope(sampler: Sampler) -> Request:
         text = template.format(
             a=sampler.integer(0, 99), b=sampler.integer(0, 99), op=sampler.choice(_OPERATORS)
         )
-    elif kind < 3:
+    elif kind < 4:
+        text = _composed(sampler)
+    elif kind < 6:
         text = sampler.template(_OUT_OF_SCOPE_WITHOUT_SLOT)
     else:
-        template = sampler.template(_OUT_OF_SCOPE)
-        topic = _topic(sampler)
-        place = sampler.choice(words.PLACES_ABROAD)
-        sampler.combination("topic", topic if "{topic}" in template else place)
-        text = template.format(topic=topic, place=place)
+        text = _fill(sampler, sampler.template(_OUT_OF_SCOPE))
     return Request(_maybe_question_mark(sampler, text), REFUSAL, imperative=False)
+
+
+def _composed(sampler: Sampler) -> str:
+    if sampler.chance(0.6):
+        return _fill(
+            sampler, sampler.template(("{start} {rest}",), start=_QUESTION_WORDS, rest=_QUESTION_VERBS)
+        )
+    return _fill(sampler, sampler.template(("{start} {rest}",), start=_TASK_VERBS, rest=_TASK_OBJECTS))
+
+
+def _fill(sampler: Sampler, template: str) -> str:
+    topic = _topic(sampler)
+    place = sampler.choice(words.PLACES_ABROAD)
+    sampler.combination("topic", topic if "{topic}" in template else place)
+    return template.format(topic=topic, place=place)
 
 
 def _topic(sampler: Sampler) -> str:

@@ -14,6 +14,7 @@ from .spoken import number, percentage, time_of_day
 PLAY_IN_ROOM = tuple(pattern + "{where}" for pattern in say.PLAY)
 
 _INVENTED_ITEM_SHARE = 0.3
+_EVERYDAY_CHORE_SHARE = 0.4
 _QUESTION_STARTS = ("is ", "are ", "did ", "what", "how", "have i", "do ", "when", "which", "can i", "can we")
 _STATEMENT_STARTS = ("it ", "we ", "there ", "nobody", "dinner", "time ", "at ", "tomorrow", "more ", "less ",
                      "let us", "do not", "no ", "good ")  # fmt: skip
@@ -178,10 +179,26 @@ def shopping(sampler: Sampler) -> Request:
     return _request(sampler, template, action(name, item=item), item=item)
 
 
+def _chore(sampler: Sampler) -> str:
+    """What to be reminded of: an everyday chore or one composed of words."""
+    slots = {
+        "name": sampler.invented_word() if sampler.chance(0.15) else sampler.choice(words.NAMES),
+        "item": _item(sampler),
+        "room": sampler.choice(tuple(words.ROOMS)),
+        "verb": sampler.choice(words.CHORE_VERBS),
+        "object": sampler.choice(words.CHORE_OBJECTS),
+    }
+    if sampler.chance(_EVERYDAY_CHORE_SHARE):
+        return sampler.choice(words.CHORES).format(**slots)
+    target = sampler.choice((sampler.choice(words.CHORE_OBJECTS), slots["name"], slots["item"]))
+    text = f"{sampler.choice(words.CHORE_VERBS)} {target}"
+    if sampler.chance(0.35):
+        text += " " + sampler.choice(words.CHORE_CIRCUMSTANCES).format(**slots)
+    return text
+
+
 def reminder(sampler: Sampler) -> Request:
-    person = sampler.invented_word() if sampler.chance(0.15) else sampler.choice(words.NAMES)
-    chore = sampler.choice(words.CHORES)
-    text = chore.format(name=person, item=_item(sampler), room=sampler.choice(tuple(words.ROOMS)))
+    text = _chore(sampler)
     sampler.combination("remind", text)
     when = sampler.integer(0, 9)
     if when < 4:

@@ -77,9 +77,9 @@ EVERYDAY = Mix(
 # The second stage of training dwells on what is learned last: copied text, times of day, two commands in one.
 COPYING = Mix(
     (
-        (("switch", devices.switch), 9),
-        (("brightness", devices.brightness), 8),
-        (("color", devices.color), 6),
+        (("switch", devices.switch), 8),
+        (("brightness", devices.brightness), 6),
+        (("color", devices.color), 5),
         (("cover", devices.cover), 4),
         (("door", devices.door), 4),
         (("unknown device", devices.unknown_device), 3),
@@ -89,19 +89,19 @@ COPYING = Mix(
         (("music", services.music_control), 4),
         (("volume", services.volume), 3),
         (("timer", services.timer), 5),
-        (("alarm", services.alarm), 9),
+        (("alarm", services.alarm), 6),
         (("cancel", services.cancel), 1),
-        (("shopping", services.shopping), 14),
-        (("reminder", services.reminder), 13),
+        (("shopping", services.shopping), 15),
+        (("reminder", services.reminder), 15),
         (("scene", services.scene), 2),
         (("cleaning", services.cleaning), 1),
         (("status", services.status), 4),
         (("temperature?", services.temperature_question), 1),
         (("query", services.query), 2),
         (("small talk", conversation.small_talk), 5),
-        (("refusal", conversation.out_of_scope), 7),
+        (("refusal", conversation.out_of_scope), 13),
     ),
-    pair_percent=8,
+    pair_percent=12,
 )
 
 _PAIRED: tuple[Rule, ...] = (

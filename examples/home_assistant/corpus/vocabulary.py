@@ -138,6 +138,34 @@ CHORES = phrases("""
     empty the dishwasher | start the oven | bake a cake | iron my shirt
 """)
 
+# A reminder may also be composed: a verb, an object and sometimes a circumstance.
+CHORE_VERBS = phrases("""
+    call | email | text | visit | meet | thank | ask | tell | help | pick up | drop off | pay | buy | order
+    | sell | return | bring | send | print | sign | read | write | finish | start | check | clean | wash |
+    dry | iron | fold | fix | repair | paint | move | pack | unpack | water | feed | walk | cook | bake |
+    make | prepare | cut | plant | open | close | lock | charge | update | renew | cancel | book | take |
+    get | give | find | hide | measure | replace | change | clear | empty | fill | sweep | dust | study |
+    practice | watch | collect
+""")
+CHORE_OBJECTS = phrases("""
+    the car | the bike | the cat | the dog | the fish | the plants | the flowers | the lawn | the trash |
+    the mail | the rent | the bill | the bills | the taxes | the ticket | the tickets | the book | the books
+    | the letter | the package | the report | the homework | the presentation | the passport | the keys |
+    the phone | the laptop | the battery | the filter | the roof | the fence | the door | the window |
+    the sink | the shower | the fridge | the oven | the dishes | the laundry | the shirt | the shoes |
+    the bed | the sheets | the carpet | the floor | the cake | the soup | the dinner | the salad |
+    the medicine | my pills | my hair | my coat | my bag | my room | a gift | a card | a cab | a table |
+    a hotel | a flight | an appointment | a meeting | a movie | the baby | the kids | the children |
+    the neighbor | the teacher | the plumber | the landlord | my boss | my sister | my brother | my wife |
+    my husband | my friend | my uncle | my aunt | the vet | the insurance | the printer | some money |
+    some tea | some wood | the guitar | the piano | the camera | the garage | the garden
+""")
+CHORE_CIRCUMSTANCES = phrases("""
+    for {name} | with {name} | about {object} | to {name} | from {name} | in the {room} | for {object} |
+    after work | before lunch | after dinner | at school | at home | online | again | soon | with {object} |
+    and {verb} {object}
+""")
+
 # Subjects of requests the assistant does not know; real words beside invented ones.
 TOPICS = phrases("""
     hamlet | shakespeare | love | money | the sea | football | physics | history | dragons | space | art |
