@@ -46,6 +46,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 BYTE_OF = _byte_alphabet()
+_LATIN1_OF = str.maketrans({char: chr(byte) for char, byte in BYTE_OF.items()})
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def read_tokenizer_json(content: bytes) -> TokenizerFacts:
         nfc=_is_nfc(tree.get("normalizer")),
         vocabulary={token: _raw_bytes(text) for text, token in vocab.items()}
         | {token.id: token.content.encode() for token in added},
-        words=sorted(token for text, token in vocab.items() if all(char in BYTE_OF for char in text)),
+        words=sorted(token for text, token in vocab.items() if _is_byte_level(text)),
         byte_tokens=_byte_tokens(vocab),
         merges=merges,
         added=added,
@@ -188,9 +189,11 @@ def _merge(pair: str | Sequence[str], vocab: Mapping[str, int]) -> tuple[int, in
 
 def _raw_bytes(text: str) -> bytes:
     """Bytes of a vocabulary entry; one with characters outside the byte alphabet stands for its own text."""
-    if all(char in BYTE_OF for char in text):
-        return bytes(BYTE_OF[char] for char in text)
-    return text.encode()
+    return text.translate(_LATIN1_OF).encode("latin-1") if _is_byte_level(text) else text.encode()
+
+
+def _is_byte_level(text: str) -> bool:
+    return set(text) <= BYTE_OF.keys()
 
 
 def _byte_tokens(vocab: Mapping[str, int]) -> list[int]:
