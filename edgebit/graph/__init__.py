@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from edgebit.graph.builder import build
 from edgebit.graph.checker import check
-from edgebit.graph.export import export
 from edgebit.graph.model import GraphMetadata, OnnxModel
 from edgebit.graph.storage import load, save
 
-__all__ = ["GraphMetadata", "OnnxModel", "build", "check", "export", "load", "save"]
+__all__ = ["GraphMetadata", "OnnxModel", "build", "check", "load", "save"]

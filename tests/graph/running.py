@@ -1,4 +1,4 @@
-"""Run exported folders in plain onnxruntime, and checkpoints in transformers, for comparison."""
+"""Exported folders in plain onnxruntime."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-import torch
-from transformers import AutoModelForCausalLM
 
-Floats = npt.NDArray[np.float32]
+from tests.reference import Floats
 
 
 class Runner:
@@ -55,21 +53,3 @@ class Cache:
     @property
     def length(self) -> int:
         return int(next(iter(self.values.values())).shape[2])
-
-
-def transformers_logits(folder: Path, ids: npt.NDArray[np.int64], dtype: torch.dtype) -> Floats:
-    """Eager logits [batch, sequence, vocab] of transformers.
-
-    Loaded in bfloat16 and widened afterwards: loading a packed checkpoint as float32 is broken (SPEC 1.3).
-    Compiled quantisers would need a C++ compiler and give other values.
-    """
-    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.bfloat16, attn_implementation="eager", local_files_only=True
-        )
-        torch.nn.Module.to(model, dtype)
-        for module in model.modules():  # BitLinear casts to the dtype it was made with
-            if hasattr(module, "in_features") and isinstance(getattr(module, "dtype", None), torch.dtype):
-                module.dtype = dtype
-        logits = model(torch.from_numpy(ids)).logits
-    return np.asarray(logits.float().numpy())

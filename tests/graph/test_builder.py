@@ -12,10 +12,11 @@ import torch
 from transformers import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from edgebit.graph import build, check, export, load
+from edgebit.graph import build, check, load
 from edgebit.graph.rotary import rotary_tables
 from edgebit.model import open_checkpoint, unpack_codes
 from tests.builders import CHAT_TEMPLATE, GROUPED, LAYOUTS, ODD, TINY, Shape, write_checkpoint
+from tests.graph.exporting import export
 
 SHAPES = pytest.mark.parametrize("shape", [TINY, ODD, GROUPED], ids=["tiny", "odd", "grouped"])
 

@@ -10,9 +10,10 @@ import onnx
 import pytest
 
 from edgebit.errors import CheckpointError, EdgebitError, GraphError
-from edgebit.graph import build, check, export, load, save
+from edgebit.graph import build, check, load, save
 from edgebit.model import open_checkpoint
 from tests.builders import LAYOUTS, change_tensors, write_checkpoint
+from tests.graph.exporting import export
 
 
 @pytest.fixture(scope="module")
