@@ -1,7 +1,7 @@
 """Logits of the bundle against transformers in float32, under the gates of SPEC 6.
 
-The engine keeps keys and values in float16, which alone costs about 0.3 of what bfloat16 costs. So the tight gate is
-against a float32 transformers with such a cache, and the fixed gate against float32 throughout.
+The engine keeps keys and values in float16, which alone costs about 0.3 of what bfloat16 costs. So the tight
+gate is against a float32 transformers with such a cache, and the fixed gate against float32 throughout.
 """
 
 from __future__ import annotations
