@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,41 +16,12 @@ from edgebit.compiler.target import host_target
 from edgebit.errors import EdgebitError
 from tests.builders import write_checkpoint
 from tests.bundle.builders import FakeModel, write_native
-
-Result = tuple[int, str, str]
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `edgebit ARGUMENTS` in this process: exit code, stdout, stderr."""
-    monkeypatch.delenv("EDGEBIT_DEBUG", raising=False)
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*arguments: str | Path) -> Result:
-        monkeypatch.setattr(sys, "argv", ["edgebit", *map(str, arguments)])
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
-            cli.main()
-        code = left.value.code
-        captured = capsys.readouterr()
-        return (code if isinstance(code, int) else 0), captured.out, captured.err
-
-    return call
+from tests.cli.results import Run, assert_one_line
 
 
 @pytest.fixture
 def fake_bundle(tmp_path: Path) -> Path:
     return write(FakeModel(), b"table", tmp_path / "fake-bundle", native=write_native(tmp_path / "native"))
-
-
-def assert_one_line(result: Result, *words: str) -> None:
-    code, out, err = result
-    assert (code, out) == (1, "")
-    line = err.rstrip("\n").splitlines()[-1]
-    assert line.startswith("edgebit: ")
-    assert "Traceback" not in err
-    for word in words:
-        assert word in line
 
 
 def test_help_names_every_command(run: Run) -> None:
