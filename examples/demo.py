@@ -26,7 +26,8 @@ def main() -> None:
         with edgebit.load(bundle) as model:
             for command in COMMANDS:
                 answer = "".join(model.chat([{"role": "user", "content": command}]))
-                print(f"> {command}\n{json.dumps(json.loads(answer))}    {model.stats}\n")
+                json.loads(answer)  # a command is answered with JSON and nothing else
+                print(f"> {command}\n{answer}\n  {model.stats}\n")
 
 
 if __name__ == "__main__":

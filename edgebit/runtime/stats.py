@@ -27,11 +27,11 @@ class Stats:
         return _rate(self.generated_tokens - 1, self.decode_seconds)
 
     def __str__(self) -> str:
+        cached = f" ({self.cached_tokens} cached)" if self.cached_tokens else ""
         return (
-            f"prompt {self.prompt_tokens} tokens, {self.cached_tokens} cached, the others at "
-            f"{self.prefill_tokens_per_second:.1f} tokens/s; "
+            f"prompt {self.prompt_tokens} tokens{cached} at {self.prefill_tokens_per_second:.1f} tokens/s, "
             f"answer {self.generated_tokens} tokens at {self.decode_tokens_per_second:.1f} tokens/s, "
-            f"the first after {self.time_to_first_token:.3f} s"
+            f"first after {self.time_to_first_token:.3f} s"
         )
 
 
