@@ -217,7 +217,7 @@ def test_stats_of_a_run(open_toy: OpenToy) -> None:
     assert stats.generated_tokens == len(ANSWER.encode()) + 1  # the stop token too
     assert stats.prefill_tokens_per_second > 0 < stats.decode_tokens_per_second
     assert 0 < stats.prefill_seconds <= stats.time_to_first_token
-    assert str(stats).startswith("prompt 5 tokens, 0 cached, the others at ")
+    assert str(stats).startswith("prompt 5 tokens at ")
 
 
 def test_facts_of_the_model(open_toy: OpenToy) -> None:
