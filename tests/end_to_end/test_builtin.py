@@ -1,4 +1,4 @@
-"""The built-in model as a user meets it: compiled without naming one, asked in plain English, also on arm64."""
+"""The built-in model as a user meets it: compiled without naming it, asked in plain English, also on ARM."""
 
 from __future__ import annotations
 
