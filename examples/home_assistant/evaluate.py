@@ -18,6 +18,7 @@ from pathlib import Path
 
 from corpus import HELD_OUT_SPLITS, Example, held_out_examples
 
+HANDWRITTEN = Path(__file__).parent / "handwritten.jsonl"
 EXACT_MATCH_GATE = 0.95
 VALID_JSON_GATE = 0.995
 MAX_TOKENS = 96
@@ -79,8 +80,13 @@ def bundle_answer(folder: Path) -> Answer:
     return ask
 
 
-def evaluate_split(split: str, count: int, ask: Answer) -> SplitResult:
-    examples = held_out_examples(split, count)
+def handwritten_examples() -> list[Example]:
+    """Requests written by hand, not drawn from the grammar; reported beside the splits without a gate."""
+    lines = HANDWRITTEN.read_text(encoding="utf-8").splitlines()
+    return [Example(category="handwritten", **json.loads(line)) for line in lines]
+
+
+def evaluate_split(split: str, examples: Sequence[Example], ask: Answer) -> SplitResult:
     began = time.perf_counter()
     outcomes = [Outcome(example, ask(example.prompt)) for example in examples]
     return SplitResult(split, outcomes, time.perf_counter() - began)
@@ -131,8 +137,9 @@ def main() -> int:
         ask = bundle_answer(options.output or Path(scratch) / "bundle")
         results = []
         for split in HELD_OUT_SPLITS:
-            results.append(evaluate_split(split, options.count, ask))
+            results.append(evaluate_split(split, held_out_examples(split, options.count), ask))
             print_result(results[-1], options.failures)
+        print_result(evaluate_split("by hand", handwritten_examples(), ask), options.failures)
     print_categories(results)
     passed = all(result.passes for result in results)
     print(

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from training.model import BitNet, ModelSize, quantize_weight
-from training.tokenizer import BOS, EOS, EOT
+from training.tokenizer import BOS, EOS, EOT, token_id
 
 BUILTIN = Path(__file__).parents[2] / "edgebit" / "model" / "builtin"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -84,7 +84,7 @@ def export(run: Path, output: Path) -> None:
     model = BitNet(size)
     model.load_state_dict(state["model"])
     tokenizer = Tokenizer.from_file(str(run / "tokenizer" / "tokenizer.json"))
-    bos, eos, eot = (tokenizer.token_to_id(token) for token in (BOS, EOS, EOT))
+    bos, eos, eot = (token_id(tokenizer, token) for token in (BOS, EOS, EOT))
 
     output.mkdir(parents=True, exist_ok=True)
     save_file(packed_tensors(model.state_dict()), output / "model.safetensors", metadata={"format": "pt"})

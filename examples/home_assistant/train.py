@@ -68,7 +68,7 @@ def make_optimizer(model: BitNet) -> torch.optim.AdamW:
     ternary = [module.weight for module in model.modules() if isinstance(module, BitLinear)]
     known = {id(parameter) for parameter in ternary}
     others = [parameter for parameter in model.parameters() if id(parameter) not in known]
-    groups = [{"params": ternary}, {"params": others, "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [{"params": ternary}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), fused=True)
 
 

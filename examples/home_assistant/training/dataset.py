@@ -16,7 +16,7 @@ from corpus import Example
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from .tokenizer import BOS, EOT
+from .tokenizer import BOS, EOT, token_id
 
 ANSWER_WEIGHT = 1.0
 PROMPT_WEIGHT = 0.1
@@ -55,8 +55,8 @@ class ChatEncoder:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self.bos: int = tokenizer.token_to_id(BOS)
-        self.eot: int = tokenizer.token_to_id(EOT)
+        self.bos = token_id(tokenizer, BOS)
+        self.eot = token_id(tokenizer, EOT)
         self.answer_prefix: list[int] = tokenizer.encode("Assistant: ", add_special_tokens=False).ids
 
     def prompt(self, text: str) -> list[int]:

@@ -66,7 +66,7 @@ def project(x: Tensor, *projections: BitLinear) -> tuple[Tensor, ...]:
     codes, scale = quantize_activations(x)
     quantized = [quantize_weight(projection.weight) for projection in projections]
     sums = F.linear(codes, torch.cat([trits for trits, _ in quantized]))
-    parts = sums.split([trits.shape[0] for trits, _ in quantized], -1)
+    parts = torch.split(sums, [trits.shape[0] for trits, _ in quantized], -1)
     return tuple(part * (multiplier / scale) for part, (_, multiplier) in zip(parts, quantized, strict=True))
 
 
@@ -101,7 +101,8 @@ class Attention(nn.Module):
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.o_proj(self.attn_sub_norm(mixed.transpose(1, 2).reshape(rows, length, hidden)))
+        output: Tensor = self.o_proj(self.attn_sub_norm(mixed.transpose(1, 2).reshape(rows, length, hidden)))
+        return output
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -122,7 +123,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = project(x, self.gate_proj, self.up_proj)
-        return self.down_proj(self.ffn_sub_norm(F.relu(gate).square() * up))
+        output: Tensor = self.down_proj(self.ffn_sub_norm(F.relu(gate).square() * up))
+        return output
 
 
 class Block(nn.Module):
@@ -135,7 +137,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), cos, sin, bias)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        output: Tensor = x + self.mlp(self.post_attention_layernorm(x))
+        return output
 
 
 class BitNet(nn.Module):

@@ -33,7 +33,8 @@ def _answers_right(model: nn.Module, rows: PackedRows) -> Tensor:
     ids, documents, weights = as_tensors(rows, slice(None))
     predicted = model(ids, documents)[:, :-1].argmax(-1)
     is_answer = weights[:, 1:] == ANSWER_WEIGHT
-    return ((predicted == ids[:, 1:]) | ~is_answer).all(-1)
+    right: Tensor = ((predicted == ids[:, 1:]) | ~is_answer).all(-1)
+    return right
 
 
 def as_tensors(rows: PackedRows, part: slice) -> tuple[Tensor, Tensor, Tensor]:

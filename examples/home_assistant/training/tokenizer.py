@@ -58,9 +58,17 @@ def _prepend_bos(tokenizer: Tokenizer) -> processors.PostProcessor:
     template = processors.TemplateProcessing(
         single=f"{BOS} $A",
         pair=f"{BOS} $A {BOS}:1 $B:1",
-        special_tokens=[(BOS, tokenizer.token_to_id(BOS))],
+        special_tokens=[(BOS, token_id(tokenizer, BOS))],
     )
     return processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """Id of a special token. Raises ValueError when the vocabulary lacks it."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ValueError(f"the tokenizer has no {token}")
+    return int(found)
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
