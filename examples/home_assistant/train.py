@@ -34,7 +34,7 @@ CHECKPOINT_NAME = "training.pt"
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3850)
     parser.add_argument("--stage-two-start", type=int, default=900, help="first step of the second stage")
     parser.add_argument("--rows", type=int, default=24, help=f"rows of {ROW_LENGTH} tokens per step")
     parser.add_argument("--seed", type=int, default=0)

@@ -124,7 +124,7 @@ def test_exact_match_counts_whole_answers() -> None:
 
 
 def test_the_schedule_has_two_stages() -> None:
-    schedule = Schedule(1000, warmup_steps=100)
+    schedule = Schedule(steps=1000, stage_two_start=500, warmup_steps=100)
     assert schedule.learning_rate(0) < schedule.learning_rate(99)
     assert schedule.learning_rate(499) == pytest.approx(schedule.stage_one_end, rel=0.01)
     assert schedule.learning_rate(500) == schedule.stage_two_peak
