@@ -67,7 +67,7 @@ def test_options_reach_the_model(toy_bundle: Path) -> None:
         toy_bundle, "--prompt", "hi", "--max-tokens", "5", "--stats", "--threads", "1", "--system", "x"
     )
     assert result.stdout == "é€\n"
-    assert result.stderr.startswith("prompt 7 tokens, 0 cached, ")
+    assert result.stderr.startswith("prompt 7 tokens at ")
     sampled = [
         run(toy_bundle, "--prompt", "hi", "--temperature", "900", "--seed", seed).stdout for seed in "112"
     ]
@@ -145,6 +145,7 @@ class Terminal:
     def __init__(self, bundle: Path) -> None:
         self.process, self.master = pty.fork()
         if self.process == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
             os.chdir("/")
             os.execv(sys.executable, [sys.executable, str(bundle / "chat.py")])
         self.seen = ""
@@ -210,6 +211,15 @@ class InterruptedModel:
             raise RuntimeModelError("the end")
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the test run was started with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(capsys: pytest.CaptureFixture[str]) -> None:
     options = chat.parser().parse_args(["bundle", "--system", "be brief"])
     model = InterruptedModel()
