@@ -4,13 +4,15 @@
 #include "message.h"
 #include "port.h"
 
-/* Pauses before a waiting thread sleeps: some 30 microseconds, the order of one step. The budget of a thread halves
- * when spinning was in vain and doubles when it was not. */
+/* Pauses before a waiting thread sleeps: some 30 microseconds, the order of one step. At a barrier the budget halves
+ * when spinning was in vain and doubles when it was not, so that threads which share a core with others soon sleep.
+ * One wait in PROBE_EVERY that end in sleep restores the full budget: when the core is free again, spinning pays. */
 #if defined(__x86_64__)
-enum { SPIN_MOST = 1024, SPIN_LEAST = 16 };
+enum { SPIN_MOST = 1024 };
 #else
-enum { SPIN_MOST = 2048, SPIN_LEAST = 16 };
+enum { SPIN_MOST = 2048 };
 #endif
+enum { SPIN_AT_BELL = 2 * SPIN_MOST, SPIN_LEAST = 16, PROBE_EVERY = 32 };
 
 /* A counter that threads wait on to change. */
 typedef struct {
@@ -18,10 +20,16 @@ typedef struct {
   uint32_t sleepers;
 } signal_word;
 
+/* How long a thread spins before it sleeps, and how often it had to. */
+typedef struct {
+  uint32_t budget;
+  uint32_t sleeps;
+} patience;
+
 typedef struct {
   _Alignas(EB_ALIGNMENT) eb_team *team;
   int32_t index;
-  uint32_t spin_budget;
+  patience at_barrier;
   eb_pthread thread;
 } member;
 
@@ -42,22 +50,23 @@ struct eb_team {
 
 static uint32_t current(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 
-static int spin_until_changed(const signal_word *word, uint32_t old, uint32_t *budget) {
-  for (uint32_t i = 0; i < *budget; i++) {
+static int spin_until_changed(const signal_word *word, uint32_t old, patience *patience) {
+  for (uint32_t i = 0; i < patience->budget; i++) {
     if (__atomic_load_n(&word->value, __ATOMIC_ACQUIRE) != old) {
-      if (*budget < SPIN_MOST) *budget *= 2;
+      if (patience->budget < SPIN_MOST) patience->budget *= 2;
       return 1;
     }
     eb_cpu_relax();
   }
-  if (*budget > SPIN_LEAST) *budget /= 2;
+  if (patience->budget > SPIN_LEAST) patience->budget /= 2;
+  if (++patience->sleeps % PROBE_EVERY == 0) patience->budget = SPIN_MOST;
   return 0;
 }
 
 /* No wake-up is lost: the sleeper counts itself before it looks again, the waker changes the value before it looks
  * for sleepers, both sequentially consistent; and the kernel compares the value once more before it sleeps. */
-static void wait_until_changed(signal_word *word, uint32_t old, uint32_t *budget) {
-  if (spin_until_changed(word, old, budget)) return;
+static void wait_until_changed(signal_word *word, uint32_t old, patience *patience) {
+  if (spin_until_changed(word, old, patience)) return;
   __atomic_fetch_add(&word->sleepers, 1, __ATOMIC_SEQ_CST);
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
   while (current(&word->value) == old)
@@ -79,7 +88,7 @@ void eb_team_barrier(eb_team *team, int32_t thread) {
     __atomic_store_n(&team->arrived, 0, __ATOMIC_SEQ_CST);
     change(&team->barrier);
   } else {
-    wait_until_changed(&team->barrier, passed, &team->members[thread].spin_budget);
+    wait_until_changed(&team->barrier, passed, &team->members[thread].at_barrier);
   }
 }
 
@@ -97,7 +106,9 @@ static void *work(void *argument) {
   eb_team *team = self->team;
   block_signals();
   for (uint32_t heard = 0;; heard++) {
-    wait_until_changed(&team->bell, heard, &self->spin_budget);
+    /* The host rings for the next token when it has dealt with the last one: long or short, it is the first wait. */
+    patience at_bell = {SPIN_AT_BELL, 0};
+    wait_until_changed(&team->bell, heard, &at_bell);
     if (team->stop) return NULL;
     eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
     team->job(team->user, self->index);
@@ -145,7 +156,7 @@ eb_team *eb_team_open(int32_t count, char *error, int32_t error_size) {
   for (int32_t i = 0; i < count; i++) {
     team->members[i].team = team;
     team->members[i].index = i;
-    team->members[i].spin_budget = SPIN_MOST;
+    team->members[i].at_barrier.budget = SPIN_MOST;
   }
   for (; team->started < count; team->started++) {
     member *next = &team->members[team->started];
