@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgebit.compiler.memory import Buffer, place
 from edgebit.compiler.plan import CHUNK, Argument, Space
@@ -47,22 +47,22 @@ class Rows:
 class Quantized:
     """int8 codes [CHUNK][pad(features)] with the int32 sum and the float32 scale of each token."""
 
-    codes: Buffer
-    sums: Buffer
-    scales: Buffer
+    codes: Operand
+    sums: Operand
+    scales: Operand
     features: int
 
     def by_token(self) -> list[Operand]:
         """Codes, sums and scales as operands whose unit is a token."""
         return [
-            InArena(self.codes, pad(self.features)),
-            InArena(self.sums, _WORD),
-            InArena(self.scales, _WORD),
+            replace(self.codes, unit_stride=pad(self.features)),
+            replace(self.sums, unit_stride=_WORD),
+            replace(self.scales, unit_stride=_WORD),
         ]
 
     def whole(self) -> list[Operand]:
         """Codes, sums and scales as operands that every unit reads from the first token on."""
-        return [InArena(self.codes), InArena(self.sums), InArena(self.scales)]
+        return [self.codes, self.sums, self.scales]
 
 
 class Arena:
@@ -81,9 +81,9 @@ class Arena:
 
     def quantized(self, name: str, features: int) -> Quantized:
         return Quantized(
-            self.buffer(f"{name}.codes", CHUNK * pad(features)),
-            self.buffer(f"{name}.sums", CHUNK * _WORD),
-            self.buffer(f"{name}.scales", CHUNK * _WORD),
+            InArena(self.buffer(f"{name}.codes", CHUNK * pad(features))),
+            InArena(self.buffer(f"{name}.sums", CHUNK * _WORD)),
+            InArena(self.buffer(f"{name}.scales", CHUNK * _WORD)),
             features,
         )
 

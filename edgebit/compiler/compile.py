@@ -41,7 +41,8 @@ def compile_graph(
     fused = fuse(imported.module)
     show(LEVEL_GRAPH, "fused graph", fused.script)
     execution, weights = plan(imported, fused, model.ir.graph.initializers, length)
-    show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, (*execution.body, *execution.head))))
+    steps = (*execution.decode, *execution.prefill, *execution.head)
+    show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
     objects = {}
     for name in target.tiers:
         report.stage(f"kernels {name}")

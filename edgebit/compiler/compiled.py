@@ -45,9 +45,9 @@ class CompiledModel:
 
     @property
     def plan_summary(self) -> Facts:
-        kernels = Counter(step.decode.symbol for step in (*self.plan.body, *self.plan.head))
+        kernels = Counter(step.kernel.symbol for step in (*self.plan.decode, *self.plan.head))
         return {
-            "steps_per_token": len(self.plan.body) + len(self.plan.head),
+            "steps_per_token": len(self.plan.decode) + len(self.plan.head),
             "chunk": CHUNK,
             "kernels": [f"{name} x {count}" for name, count in sorted(kernels.items())],
         }

@@ -1,15 +1,18 @@
 """The plan: steps over static buffers, as the executor walks them (edgebit/runtime/native/plan.h).
 
-Every step names two kernels, one for a single token and one for a chunk of tokens; their arguments are the
-same, so the decode and the prefill plan share buffers, offsets and scalars.
+A decode plan of one token and a prefill plan of a chunk of tokens share buffers and weights. The head steps
+leave the normalised hidden state of one token; `Head` says how logits come from it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 CHUNK = 96  # tokens of a prefill pass; every GEMM tile of schedules/ divides it
+KEY_CHUNK = 128  # keys that attention takes together
+QUERY_TILE = 8  # tokens of a prompt that attention takes together
 ALIGNMENT = 64  # bytes, of every buffer and section
 
 
@@ -21,7 +24,6 @@ class Space(IntEnum):
     CACHE = 2
     SCRATCH = 3
     TOKENS = 4
-    LOGITS = 5
 
 
 class Value(IntEnum):
@@ -32,6 +34,8 @@ class Value(IntEnum):
     BEGIN = 2
     TOKEN_COUNT = 3
     POSITION = 4
+    KEY_CHUNKS = 5
+    QUERY_TILES = 6
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,16 @@ COUNT = Scalar(Value.COUNT)
 BEGIN = Scalar(Value.BEGIN)
 TOKEN_COUNT = Scalar(Value.TOKEN_COUNT)
 POSITION = Scalar(Value.POSITION)
+
+
+def key_chunks(per_chunk: int) -> Scalar:
+    """So many units for each chunk of keys up to the last token of a pass."""
+    return Scalar(Value.KEY_CHUNKS, per_chunk)
+
+
+def query_tiles(per_tile: int) -> Scalar:
+    """So many units for each tile of tokens of a pass."""
+    return Scalar(Value.QUERY_TILES, per_tile)
 
 
 def constant(value: int) -> Scalar:
@@ -79,15 +93,41 @@ class KernelInstance:
 
 @dataclass(frozen=True)
 class Step:
-    """``units`` of work of one kernel, shared out over the threads in multiples of ``grain``."""
+    """``units`` of work of one kernel, shared out over the threads in multiples of ``grain``.
+
+    A step done ``everywhere`` is repeated by every thread in its own scratch, without a barrier behind it.
+    """
 
     label: str
-    decode: KernelInstance
-    prefill: KernelInstance
+    kernel: KernelInstance
     units: Scalar
     grain: int
+    everywhere: bool
     buffers: tuple[Argument, ...]
     scalars: tuple[Scalar, ...]
+
+
+class HeadKind(IntEnum):
+    """How logits are made; the order is that of plan.h."""
+
+    FULL = 0
+    EXACT = 1
+    INT8 = 2
+
+
+@dataclass(frozen=True)
+class Head:
+    """From the hidden state at ``hidden`` (arena, float32 [CHUNK][width]) to logits; field names of plan.h.
+
+    ``kernels``: the ones it calls; ``places``: the sections it reads, as offsets into weights.bin.
+    """
+
+    kind: HeadKind
+    width: int
+    hidden: int
+    kernels: Mapping[str, KernelInstance]
+    places: Mapping[str, int]
+    plane_width: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,8 +138,10 @@ class Plan:
     hidden_size: int
     num_layers: int
     context: int
-    body: tuple[Step, ...]
+    decode: tuple[Step, ...]
+    prefill: tuple[Step, ...]
     head: tuple[Step, ...]
+    logits: Head
     arena_bytes: int
     cache_bytes: int
     scratch_bytes: int
@@ -107,5 +149,5 @@ class Plan:
     @property
     def kernels(self) -> tuple[KernelInstance, ...]:
         """Every kernel instance, in the order of the kernel tables."""
-        used = {kernel for step in (*self.body, *self.head) for kernel in (step.decode, step.prefill)}
-        return tuple(sorted(used))
+        used = {step.kernel for step in (*self.decode, *self.prefill, *self.head)}
+        return tuple(sorted(used | set(self.logits.kernels.values())))

@@ -3,19 +3,23 @@
 Activations are ``[CHUNK][pad(features)]`` float32 rows (int8 for codes) in the arena, where `memory.py` gives
 buffers that do not live at the same time the same place. The residual stream is updated in place. Sizes are
 those of a chunk; decoding uses row 0.
+
+In decoding, a norm is done everywhere: each thread normalises and quantises the row for itself just before
+the projection that reads it, which costs less than the barrier it saves.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 from tvm import relax
 
 from edgebit.compiler import weights as layout
-from edgebit.compiler.arena import Arena, InArena, Operand, Quantized, Rows, resolve
+from edgebit.compiler.arena import Arena, InArena, Operand, Quantized, Rows
 from edgebit.compiler.fusion import bindings
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.memory import align
@@ -25,23 +29,21 @@ from edgebit.compiler.plan import (
     POSITION,
     TOKEN_COUNT,
     Argument,
+    Head,
+    HeadKind,
     KernelInstance,
     Plan,
     Scalar,
     Space,
-    Step,
     constant,
 )
 from edgebit.compiler.sections import Sections
+from edgebit.compiler.steps import Scratch, StepList
 from edgebit.compiler.weights import PADDING, ROWS, Packed, Weights, pad
 from edgebit.errors import CompileError
 
 _F32 = 4
 _F16 = 2
-_HEAD_GRAIN = 16  # vocabulary rows: a thread takes at least so many
-
-
-_SCRATCH = Argument(Space.SCRATCH, 0)
 
 
 def plan(
@@ -53,15 +55,28 @@ def plan(
     return _Planner(Sections(graph, initializers), context).run(fused)
 
 
+@dataclass(frozen=True)
+class _Codes:
+    """Quantised rows: where prefill has them, and how decoding makes them: in the arena, or (``again``) by
+    each thread in its scratch when they are needed.
+    """
+
+    arena: Quantized
+    again: Callable[[], Quantized] | None
+
+
 class _Planner:
     def __init__(self, sections: Sections, context: int) -> None:
         self.sections = sections
         self.context = context
         self.values: dict[relax.Var, Any] = {}
+        self.users: Counter[relax.Var] = Counter()
         self.arena = Arena()
-        self.steps: list[tuple[Step, tuple[Operand, ...]]] = []
-        self.head_start: int | None = None
-        self.cache_bytes = self.scratch_bytes = self.layers = self.vocab_size = self.hidden_size = 0
+        self.decode, self.prefill, self.head = (StepList(self.arena) for _ in range(3))
+        self.scratch = Scratch()
+        self.time = 0
+        self.logits: Callable[[], Head] | None = None
+        self.cache_bytes = self.layers = self.vocab_size = self.hidden_size = 0
 
     def run(self, fused: relax.Function) -> tuple[Plan, Weights]:
         lower: dict[str, Callable[[str, relax.Call], Any]] = {
@@ -73,6 +88,7 @@ class _Planner:
             "attention_block": self._attention_block,
             "head": self._head,
         }
+        self.users = _users(fused)
         for variable, value in bindings(fused):
             if isinstance(value, relax.TupleGetItem):
                 self.values[variable] = self.values[value.tuple_value]
@@ -80,97 +96,122 @@ class _Planner:
                 name = value.op.name.removeprefix("edgebit.")
                 if name not in lower:
                     raise CompileError(f"node {variable.name}: {name} stands where no fused kernel covers it")
-                self.values[variable] = lower[name](variable.name, value)
-        if self.head_start is None:
+                self.values[variable] = lower[name](variable, value)
+        if self.logits is None:
             raise CompileError(
                 "logits must be the product of the final norm and an embedding table; "
                 "the graph has no such head"
             )
         arena_bytes = self.arena.place()
-        steps = [replace(step, buffers=resolve(operands)) for step, operands in self.steps]
         result = Plan(
             vocab_size=self.vocab_size,
             hidden_size=self.hidden_size,
             num_layers=self.layers,
             context=self.context,
-            body=tuple(steps[: self.head_start]),
-            head=tuple(steps[self.head_start :]),
+            decode=self.decode.placed(),
+            prefill=self.prefill.placed(),
+            head=self.head.placed(),
+            logits=self.logits(),
             arena_bytes=arena_bytes,
             cache_bytes=self.cache_bytes,
-            scratch_bytes=self.scratch_bytes,
+            scratch_bytes=self.scratch.size,
         )
         return result, self.sections.weights
 
-    def _embedding(self, label: str, call: relax.Call) -> Rows:
+    def _embedding(self, variable: relax.Var, call: relax.Call) -> Rows:
         _ids, table = call.args
         self.hidden_size = int(table.ty.shape.values[1])
-        out = self.arena.rows(label, self.hidden_size)
+        out = self.arena.rows(variable.name, self.hidden_size)
         tokens = Argument(Space.TOKENS, 0, unit_stride=4)
         operands: list[Operand] = [
             tokens,
             replace(self.sections.table(table), unit_stride=0),
             InArena(out.buffer, out.row_bytes),
         ]
-        self._step(
-            label, KernelInstance("embedding"), TOKEN_COUNT, operands, [COUNT, constant(out.width // 16)]
-        )
+        scalars = [COUNT, constant(out.width // 16)]
+        self._both(variable.name, KernelInstance("embedding"), TOKEN_COUNT, operands, scalars)
         return out
 
-    def _norm_quantize(self, label: str, call: relax.Call) -> Quantized:
-        x = self._rows_of(label, call.args[0])
-        out = self.arena.quantized(label, x.features)
+    def _norm_quantize(self, variable: relax.Var, call: relax.Call) -> _Codes:
+        x = self._rows_of(variable.name, call.args[0])
         kernel = KernelInstance("rmsnorm_quantize", (("eps", float(call.attrs["eps"])),))
-        operands: list[Operand] = [
-            InArena(x.buffer, x.row_bytes),
-            self.sections.vector(call.args[1], x.width),
-            *out.by_token(),
-            self._scratch(x.row_bytes),
-        ]
-        self._step(
-            label, kernel, TOKEN_COUNT, operands, [COUNT, constant(x.width // PADDING), constant(x.features)]
-        )
-        return out
+        weight = self.sections.vector(call.args[1], x.width)
+        scalars = [COUNT, constant(x.width // PADDING), constant(x.features)]
+        return self._quantizer(variable, call.args[0], kernel, [weight], scalars, needs_row=True)
 
-    def _quantize(self, label: str, call: relax.Call) -> Quantized:
-        x = self._rows_of(label, call.args[0])
-        out = self.arena.quantized(label, x.features)
-        operands: list[Operand] = [InArena(x.buffer, x.row_bytes), *out.by_token()]
-        self._step(
-            label, KernelInstance("quantize"), TOKEN_COUNT, operands, [COUNT, constant(x.width // PADDING)]
-        )
-        return out
+    def _quantize(self, variable: relax.Var, call: relax.Call) -> _Codes:
+        x = self._rows_of(variable.name, call.args[0])
+        scalars = [COUNT, constant(x.width // PADDING)]
+        kernel = KernelInstance("quantize")
+        return self._quantizer(variable, call.args[0], kernel, [], scalars, needs_row=False)
 
-    def _linear_residual(self, label: str, call: relax.Call) -> Rows:
+    def _quantizer(
+        self,
+        variable: relax.Var,
+        source: relax.Var,
+        kernel: KernelInstance,
+        weights: Sequence[Operand],
+        scalars: Sequence[Scalar],
+        needs_row: bool,
+    ) -> _Codes:
+        """Codes of ``source``. ``needs_row``: the kernel takes a float row of scratch."""
+        label, x = variable.name, self._rows_of(variable.name, source)
+        codes = self.arena.quantized(label, x.features)
+
+        def operands(out: Quantized) -> list[Operand]:
+            row: list[Operand] = [self.scratch.take(x.row_bytes)] if needs_row else []
+            return [InArena(x.buffer, x.row_bytes), *weights, *out.by_token(), *row]
+
+        def in_scratch() -> Quantized:
+            if self._rows_of(label, source) is not x:
+                raise CompileError(f"node {label}: its input was updated before its codes were used")
+            take = self.scratch.take
+            out = Quantized(take(x.width), take(_F32), take(_F32), x.features)
+            self.decode.add(self.time, label, kernel, constant(1), operands(out), scalars, everywhere=True)
+            return out
+
+        self._advance()
+        self.prefill.add(self.time, label, kernel, TOKEN_COUNT, operands(codes), scalars)
+        self.scratch.end_chain()
+        if self.users[variable] == 1:
+            return _Codes(codes, in_scratch)
+        self.decode.add(self.time, label, kernel, constant(1), operands(codes), scalars)
+        self.scratch.end_chain()
+        return _Codes(codes, None)
+
+    def _linear_residual(self, variable: relax.Var, call: relax.Call) -> Rows:
         residual, codes, _scale, weight, weight_scale = call.args
-        x = self._rows_of(label, residual)
-        del self.values[residual]  # updated in place: nothing may read the old value any more
-        quantized = self.values[codes]
-        matrix = self.sections.packed(weight, quantized.features)
+        x = self._rows_of(variable.name, residual)
+        quantized: _Codes = self.values[codes]
+        matrix = self.sections.packed(weight, quantized.arena.features)
         if matrix.rows != x.features:
             raise CompileError(f"tensor {matrix.name}: {matrix.rows} rows, expected {x.features}")
-        self._projection(label, "residual", quantized, [matrix], [weight_scale], x)
+        self._projection(variable.name, "residual", quantized, [matrix], [weight_scale], x)
+        del self.values[residual]  # updated in place: nothing may read the old value any more
         return x
 
-    def _linear_gated(self, label: str, call: relax.Call) -> Rows:
+    def _linear_gated(self, variable: relax.Var, call: relax.Call) -> Rows:
         codes, _scale, gate_weight, gate_scale, up_weight, up_scale = call.args
-        quantized = self.values[codes]
-        gate = self.sections.packed(gate_weight, quantized.features)
-        up = self.sections.packed(up_weight, quantized.features)
+        quantized: _Codes = self.values[codes]
+        gate = self.sections.packed(gate_weight, quantized.arena.features)
+        up = self.sections.packed(up_weight, quantized.arena.features)
         if gate.rows != up.rows:
             raise CompileError(f"tensor {up.name}: {up.rows} rows, expected {gate.rows} as the gate has")
-        out = self.arena.rows(label, gate.rows)
+        out = self.arena.rows(variable.name, gate.rows)
         name = f"{gate.name}+{up.name}"
         pairs = out.width // ROWS
         weight = self.sections.weights.add(name, *layout.interleaved(gate, up))
         scales = self.sections.paired_scales(name, gate_scale, up_scale, pairs)
-        self._ternary(label, f"{call.attrs['activation']}_mul", quantized, weight, 2, scales, out)
+        epilogue = f"{call.attrs['activation']}_mul"
+        self._ternary(variable.name, epilogue, quantized, weight, 2, scales, out)
         return out
 
-    def _attention_block(self, label: str, call: relax.Call) -> Rows:
+    def _attention_block(self, variable: relax.Var, call: relax.Call) -> Rows:
         codes, _scale, query, query_scale, key, key_scale, value, value_scale, cos, sin = call.args
+        label = variable.name
         heads, kv_heads = int(call.attrs["num_heads"]), int(call.attrs["num_kv_heads"])
-        quantized = self.values[codes]
-        matrices = [self.sections.packed(tensor, quantized.features) for tensor in (query, key, value)]
+        quantized: _Codes = self.values[codes]
+        matrices = [self.sections.packed(tensor, quantized.arena.features) for tensor in (query, key, value)]
         head_dim = _head_dim(label, heads, kv_heads, matrices)
         qkv = self.arena.rows(f"{label}.qkv", sum(matrix.rows for matrix in matrices))
         self._projection(
@@ -181,7 +222,7 @@ class _Planner:
         tables = [self.sections.rotary_table(table, self.context, head_dim) for table in (cos, sin)]
         static = ("head_dim", head_dim)
         shape = [constant(size) for size in (qkv.width, heads, kv_heads, self.context)]
-        self._step(
+        self._both(
             f"{label}.rope_append",
             KernelInstance("rope_append", (static,)),
             constant(heads + kv_heads),
@@ -189,9 +230,9 @@ class _Planner:
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
         )
         out = self.arena.rows(label, heads * head_dim)
-        scratch = self._scratch(self.context * _F32)
+        scratch = self.scratch.take(self.context * _F32)
         shape = [constant(size) for size in (qkv.width, out.width, heads // kv_heads, self.context)]
-        self._step(
+        self._both(
             f"{label}.attention",
             KernelInstance("attention", (static, ("scale", float(call.attrs["softmax_scale"])))),
             constant(heads),
@@ -201,35 +242,33 @@ class _Planner:
         self.layers += 1
         return out
 
-    def _head(self, label: str, call: relax.Call) -> None:
-        x = self._rows_of(label, call.args[0])
+    def _head(self, variable: relax.Var, call: relax.Call) -> None:
+        label, x = variable.name, self._rows_of(variable.name, call.args[0])
         table = call.args[2]
         self.vocab_size = int(table.ty.shape.values[0])
-        self.head_start = len(self.steps)
-        hidden = self.arena.buffer(f"{label}.hidden", x.row_bytes)
-        self._step(
+        hidden = self.arena.rows(f"{label}.hidden", x.features)
+        self._advance()
+        self.head.add(
+            self.time,
             f"{label}.norm",
             KernelInstance("rmsnorm", (("eps", float(call.attrs["eps"])),)),
             constant(1),
             [
                 InArena(x.buffer, row_stride=x.row_bytes),
                 self.sections.vector(call.args[1], x.width),
-                InArena(hidden),
+                InArena(hidden.buffer, row_stride=hidden.row_bytes),
             ],
             [COUNT, constant(x.width // PADDING), constant(x.features)],
         )
-        logits = Argument(Space.LOGITS, 0, unit_stride=_F32)
-        operands: list[Operand] = [self.sections.table(table), InArena(hidden), logits]
-        scalars = [COUNT, constant(x.width // PADDING)]
-        self._step(
-            label, KernelInstance("lm_head"), constant(self.vocab_size), operands, scalars, grain=_HEAD_GRAIN
-        )
+        places = {"table": self.sections.table(table).offset}
+        kernels = {"lm_head": KernelInstance("lm_head")}
+        self.logits = lambda: Head(HeadKind.FULL, hidden.width, hidden.buffer.offset, kernels, places)
 
     def _projection(
         self,
         label: str,
         epilogue: str,
-        quantized: Quantized,
+        codes: _Codes,
         matrices: Sequence[Packed],
         scales: Sequence[Any],
         out: Rows,
@@ -239,31 +278,36 @@ class _Planner:
         weight = self.sections.weights.add(name, *layout.stacked(matrices))
         blocks = [align(matrix.rows, ROWS) // ROWS for matrix in matrices]
         block_scales = self.sections.block_scales(name, scales, blocks, out.width // ROWS)
-        self._ternary(label, epilogue, quantized, weight, 1, block_scales, out)
+        self._ternary(label, epilogue, codes, weight, 1, block_scales, out)
 
     def _ternary(
         self,
         label: str,
         epilogue: str,
-        quantized: Quantized,
+        codes: _Codes,
         weight: int,
         blocks_per_unit: int,
         scales: Argument,
         out: Rows,
     ) -> None:
-        columns = pad(quantized.features)
-        operands: list[Operand] = [
-            Argument(Space.WEIGHTS, weight, unit_stride=blocks_per_unit * ROWS * columns // 4),
-            *quantized.whole(),
-            scales if scales.unit_stride else replace(scales, unit_stride=_F32),
-            InArena(out.buffer, unit_stride=ROWS * _F32),
-        ]
+        columns = pad(codes.arena.features)
+        units = constant(out.width // ROWS)
         scalars = [COUNT, constant(columns // 16), TOKEN_COUNT, constant(out.width)]
-        decode, prefill = (
-            KernelInstance(f"ternary_gemv_{epilogue}"),
-            KernelInstance(f"ternary_gemm_{epilogue}"),
-        )
-        self._step(label, decode, constant(out.width // ROWS), operands, scalars, prefill=prefill)
+
+        def operands(quantized: Quantized) -> list[Operand]:
+            return [
+                Argument(Space.WEIGHTS, weight, unit_stride=blocks_per_unit * ROWS * columns // 4),
+                *quantized.whole(),
+                scales if scales.unit_stride else replace(scales, unit_stride=_F32),
+                InArena(out.buffer, unit_stride=ROWS * _F32),
+            ]
+
+        self._advance()
+        gemm, gemv = (KernelInstance(f"ternary_{product}_{epilogue}") for product in ("gemm", "gemv"))
+        self.prefill.add(self.time, label, gemm, units, operands(codes.arena), scalars)
+        one = codes.again() if codes.again else codes.arena
+        self.decode.add(self.time, label, gemv, units, operands(one), scalars)
+        self.scratch.end_chain()
 
     def _rows_of(self, label: str, variable: relax.Var) -> Rows:
         value = self.values.get(variable)
@@ -278,24 +322,35 @@ class _Planner:
         self.cache_bytes += align(elements * _F16)
         return Argument(Space.CACHE, offset)
 
-    def _scratch(self, size: int) -> Argument:
-        self.scratch_bytes = max(self.scratch_bytes, align(size))
-        return _SCRATCH
+    def _advance(self) -> None:
+        self.time += 1
 
-    def _step(
+    def _both(
         self,
         label: str,
         kernel: KernelInstance,
         units: Scalar,
         operands: Sequence[Operand],
         scalars: Sequence[Scalar],
-        grain: int = 1,
-        prefill: KernelInstance | None = None,
     ) -> None:
-        self.arena.touch(operands, len(self.steps))
-        self.steps.append(
-            (Step(label, kernel, prefill or kernel, units, grain, (), tuple(scalars)), tuple(operands))
-        )
+        """The same step in decoding and in prefill."""
+        self._advance()
+        self.decode.add(self.time, label, kernel, units, operands, scalars)
+        self.prefill.add(self.time, label, kernel, units, operands, scalars)
+        self.scratch.end_chain()
+
+
+def _users(fused: relax.Function) -> Counter[relax.Var]:
+    """How many operators read each value; what reads an item of a tuple reads the tuple."""
+    whole: dict[relax.Var, relax.Var] = {}
+    users: Counter[relax.Var] = Counter()
+    for variable, value in bindings(fused):
+        if isinstance(value, relax.TupleGetItem):
+            whole[variable] = value.tuple_value
+        elif isinstance(value, relax.Call):
+            operands = [argument for argument in value.args if isinstance(argument, relax.Var)]
+            users.update({whole.get(operand, operand) for operand in operands})
+    return users
 
 
 def _head_dim(label: str, heads: int, kv_heads: int, matrices: Sequence[Packed]) -> int:

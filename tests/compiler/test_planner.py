@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,30 +39,40 @@ def test_every_argument_stays_inside_its_space(tmp_path: Path, shape: Shape) -> 
         Space.CACHE: result.cache_bytes,
         Space.SCRATCH: result.scratch_bytes,
         Space.TOKENS: CHUNK * 4,
-        Space.LOGITS: result.vocab_size * 4,
     }
     assert result.num_layers == shape.layers and result.vocab_size == shape.vocab_size
-    for step in (*result.body, *result.head):
+    for step in (*result.decode, *result.prefill, *result.head):
         units = step.units.value or CHUNK
         for argument in step.buffers:
             assert argument.offset % 4 == 0
             assert argument.offset + (units - 1) * argument.unit_stride < sizes[argument.space], step.label
 
 
-def test_decode_and_prefill_differ_in_the_ternary_kernel_only(tmp_path: Path) -> None:
+def test_decoding_normalises_everywhere_and_never_ends_there(tmp_path: Path) -> None:
     result, _ = planned(tiny(tmp_path, "llama"))
-    for step in (*result.body, *result.head):
-        assert step.prefill.name == step.decode.name.replace("gemv", "gemm")
-        assert step.prefill.static == step.decode.static
-    names = {step.decode.name for step in result.body}
-    assert "ternary_gemv_silu_mul" in names and "quantize" in names
+    alone = [step.kernel.name for step in result.decode if step.everywhere]
+    assert set(alone) == {"rmsnorm_quantize", "quantize"} and len(alone) == 4 * result.num_layers
+    assert not any(step.everywhere for step in (*result.prefill, *result.head))
+    shared = [step.kernel.name for step in result.decode if not step.everywhere]
+    gemm = [step.kernel.name for step in result.prefill if step.kernel.name not in alone]
+    assert [name.replace("gemv", "gemm") for name in shared] == gemm
+    assert not result.decode[-1].everywhere
+
+
+def test_what_every_thread_makes_for_itself_is_in_its_scratch(tmp_path: Path) -> None:
+    result, _ = planned(tiny(tmp_path))
+    for step, following in pairwise(result.decode):
+        if step.everywhere:
+            codes = step.buffers[2]
+            assert codes.space == Space.SCRATCH and following.buffers[1].offset == codes.offset
+            assert not following.everywhere
 
 
 def test_the_tied_table_is_stored_once(tmp_path: Path) -> None:
     result, weights = planned(tiny(tmp_path))
     tables = [section for section in weights.sections if section.name == "model.embed_tokens.weight"]
     assert len(tables) == 1
-    assert result.body[0].buffers[1].offset == result.head[-1].buffers[0].offset == tables[0].offset
+    assert result.decode[0].buffers[1].offset == result.logits.places["table"] == tables[0].offset
 
 
 def test_the_cache_holds_context_keys_and_values(tmp_path: Path) -> None:

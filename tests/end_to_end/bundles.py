@@ -40,7 +40,7 @@ def compile_checkpoint(
 
 @dataclass
 class Snapshots:
-    """The arena before the first and after every body step of one prefill pass (``after[i]``: step i)."""
+    """The arena before the first and after every prefill step of one prefill pass (``after[i]``: step i)."""
 
     steps: Sequence[Step]
     tokens: int
@@ -60,7 +60,7 @@ class Snapshots:
 def trace_prefill(bundle: Path, compiled: CompiledModel, tokens: Sequence[int]) -> Snapshots:
     """Evaluate ``tokens`` in one prefill pass and keep the arena after every step."""
     size = compiled.plan.arena_bytes
-    snapshots = Snapshots(compiled.plan.body, len(tokens))
+    snapshots = Snapshots(compiled.plan.prefill, len(tokens))
     with session(bundle) as (library, handle):
         base = library.eb_space_base(handle, int(Space.ARENA))
         snapshots.before = ctypes.string_at(base, size)
@@ -73,7 +73,7 @@ def trace_prefill(bundle: Path, compiled: CompiledModel, tokens: Sequence[int]) 
         library.eb_trace(handle, keep, None)
         ids = (ctypes.c_int32 * len(tokens))(*tokens)
         assert library.eb_evaluate(handle, ids, len(tokens)) == 0
-    assert len(snapshots.after) == len(compiled.plan.body)
+    assert len(snapshots.after) == len(compiled.plan.prefill)
     return snapshots
 
 

@@ -83,7 +83,7 @@ def linears_of_graph(graph: ir.Graph) -> Iterator[GraphLinear]:
 def linears_of_bundle(snapshots: Snapshots) -> Iterator[BundleLinear]:
     quantizer = -1
     for i, step in enumerate(snapshots.steps):
-        kernel = step.prefill.name
+        kernel = step.kernel.name
         if kernel in ("quantize", "rmsnorm_quantize"):
             quantizer = i
         if not kernel.startswith("ternary_"):

@@ -32,6 +32,7 @@ def toy_weights(
     """weights.bin of the toy plan, or a garbled one. followers: {token: the likeliest next one}."""
     table = [(followers or {}).get(token, 2**32 - 1) for token in range(VOCAB)]
     body = struct.pack(f"<{2 * VOCAB}I", *WEIGHTS, *table)
+    body += b"".join(struct.pack("<64H", token, *[0] * 63) for token in range(VOCAB))
     header_id = bytes([first_id_byte, *range(2, 33)])
     return struct.pack("<8sIIQ32s8x", magic, version, 0, 64 + len(body) + spare, header_id) + body
 

@@ -98,7 +98,7 @@ def test_the_tier_in_use_has_a_name(tmp_path: Path) -> None:
 # ---- plans ---------------------------------------------------------------------------------------
 
 DECODE, HEAD = 0, 2
-OFFSET_LOW, OFFSET_HIGH, SPACE, UNIT_STRIDE, ROW_STRIDE, BUFFER_WORDS = 0, 1, 2, 3, 4, 6
+OFFSET_LOW, OFFSET_HIGH, SPACE, ROW_STRIDE, BUFFER_WORDS = 0, 1, 2, 4, 6
 
 
 def changed(plan: int, step: int, field: str, extra: int, value: int) -> str:
@@ -112,12 +112,14 @@ def changed(plan: int, step: int, field: str, extra: int, value: int) -> str:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ((DECODE, 0, "kernel", 0, 4), "step 0 of its decode plan names a kernel that is not there, slot 0"),
+        ((DECODE, 0, "kernel", 0, 5), "step 0 of its decode plan names a kernel that is not there, slot 0"),
         ((DECODE, 1, "grain", 0, 0), "step 1 of its decode plan has grain 0, slot 0"),
         ((DECODE, 1, "units", 0, 1), "step 1 of its decode plan has units of no kind, slot 0"),
-        ((HEAD, 0, "units", 1, 2**31), "step 0 of its head plan has negative units, slot 0"),
-        ((HEAD, 0, "units", 1, 21), "step 0 of its head plan starts outside its memory, buffer 1"),
-        ((DECODE, 2, "scalars", 0, 5), "step 2 of its decode plan has a scalar of no kind, scalar 0"),
+        ((HEAD, 0, "units", 1, 2**31), "step 0 of its head plan has too few or too many units, slot 0"),
+        ((DECODE, 1, "everywhere", 0, 2), "step 1 of its decode plan is done in no known way, slot 0"),
+        ((DECODE, 2, "everywhere", 0, 1), "its decode plan ends without a barrier"),
+        ((HEAD, 0, "everywhere", 0, 1), "its head plan ends without a barrier"),
+        ((DECODE, 2, "scalars", 0, 7), "step 2 of its decode plan has a scalar of no kind, scalar 0"),
         (
             (DECODE, 0, "buffers", OFFSET_LOW, 256),
             "step 0 of its decode plan starts outside its memory, buffer 0",
@@ -131,11 +133,11 @@ def changed(plan: int, step: int, field: str, extra: int, value: int) -> str:
             "step 1 of its decode plan starts outside its memory, buffer 1",
         ),
         (
-            (HEAD, 0, "buffers", ROW_STRIDE, 128),
+            (HEAD, 0, "buffers", ROW_STRIDE, 512),
             "step 0 of its head plan starts outside its memory, buffer 0",
         ),
         (
-            (HEAD, 0, "buffers", BUFFER_WORDS + UNIT_STRIDE, 68),
+            (HEAD, 0, "buffers", BUFFER_WORDS + ROW_STRIDE, 512),
             "step 0 of its head plan starts outside its memory, buffer 1",
         ),
     ],

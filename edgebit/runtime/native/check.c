@@ -2,6 +2,8 @@
 #include "execute.h"
 #include "message.h"
 
+enum { MOST_UNITS = 1 << 28 }; /* of a constant, and for each chunk or tile: no product of them overflows */
+
 typedef struct {
   const eb_plan *plan;
   const char *name; /* "decode", "prefill", "head" */
@@ -17,13 +19,23 @@ uint64_t eb_space_bytes(const eb_plan *plan, uint32_t space) {
     case EB_CACHE: return plan->cache_bytes;
     case EB_SCRATCH: return plan->scratch_bytes;
     case EB_TOKENS: return (uint64_t)plan->chunk * sizeof(int32_t);
-    case EB_LOGITS: return (uint64_t)plan->vocab_size * sizeof(float);
     default: return 0;
   }
 }
 
 static uint32_t most_units(const step_list *list, const eb_step *step) {
-  return step->units.kind == EB_TOKEN_COUNT ? list->most_tokens : (uint32_t)step->units.value;
+  uint32_t value = (uint32_t)step->units.value;
+  switch (step->units.kind) {
+    case EB_TOKEN_COUNT: return list->most_tokens;
+    case EB_KEY_CHUNKS: return value * ((list->plan->context + EB_KEY_CHUNK - 1) / EB_KEY_CHUNK);
+    case EB_QUERY_TILES: return value * ((list->most_tokens + EB_QUERY_TILE - 1) / EB_QUERY_TILE);
+    default: return value;
+  }
+}
+
+static int units_are_known(const eb_step *step) {
+  uint32_t kind = step->units.kind;
+  return kind == EB_CONSTANT || kind == EB_TOKEN_COUNT || kind == EB_KEY_CHUNKS || kind == EB_QUERY_TILES;
 }
 
 /* The last unit of the last row must begin inside the space. */
@@ -44,18 +56,23 @@ static const char *step_fault(const step_list *list, const eb_step *step, int *i
   *index = 0;
   if (step->kernel >= list->plan->kernel_count) return "names a kernel that is not there, slot";
   if (step->grain < 1) return "has grain 0, slot";
-  if (step->units.kind != EB_CONSTANT && step->units.kind != EB_TOKEN_COUNT) return "has units of no kind, slot";
-  if (step->units.kind == EB_CONSTANT && step->units.value < 0) return "has negative units, slot";
+  if (step->everywhere > 1) return "is done in no known way, slot";
+  if (!units_are_known(step)) return "has units of no kind, slot";
+  if (step->units.value < 0 || step->units.value > MOST_UNITS) return "has too few or too many units, slot";
   for (*index = 0; *index < EB_BUFFERS; ++*index)
     if (!buffer_fits(list, step, &step->buffers[*index])) return "starts outside its memory, buffer";
   for (*index = 0; *index < EB_SCALARS; ++*index)
-    if (step->scalars[*index].kind > EB_POSITION) return "has a scalar of no kind, scalar";
+    if (step->scalars[*index].kind > EB_QUERY_TILES) return "has a scalar of no kind, scalar";
   return NULL;
 }
 
 static int check_steps(step_list list, char *error, int32_t error_size) {
   if (list.step_count < 1) { /* without a barrier the threads would lose each other */
     eb_message(error, error_size, "libmodel.so is damaged: its %s plan has no steps", list.name);
+    return 0;
+  }
+  if (list.steps[list.step_count - 1].everywhere) {
+    eb_message(error, error_size, "libmodel.so is damaged: its %s plan ends without a barrier", list.name);
     return 0;
   }
   for (uint32_t i = 0; i < list.step_count; i++) {
@@ -79,6 +96,28 @@ static int check_tiers(const eb_plan *plan, char *error, int32_t error_size) {
   return 1;
 }
 
+static int bytes_fit(uint64_t offset, uint64_t bytes, uint64_t space) {
+  return offset <= space && bytes <= space - offset;
+}
+
+/* What is wrong with how logits are made; NULL: nothing. */
+static const char *head_fault(const eb_plan *plan) {
+  const eb_head *head = &plan->logits;
+  uint64_t row = (uint64_t)head->width * sizeof(float);
+  if (head->kind != EB_HEAD_FULL) return "is of no kind";
+  if (!head->width || head->width % 64 || head->width > 1u << 24) return "has a width that is no multiple of 64";
+  if (head->lm_head >= plan->kernel_count) return "names a kernel that is not there";
+  if (!bytes_fit(head->hidden, row * plan->chunk, plan->arena_bytes)) return "reads outside the arena";
+  if (!bytes_fit(head->table, row / 2 * plan->vocab_size, plan->weights_bytes)) return "reads outside the weights";
+  return NULL;
+}
+
+static int check_head(const eb_plan *plan, char *error, int32_t error_size) {
+  const char *fault = head_fault(plan);
+  if (fault) eb_message(error, error_size, "libmodel.so is damaged: its lm_head %s", fault);
+  return !fault;
+}
+
 int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
   const uint32_t most = 1u << 30;
   if (plan->format != EB_PLAN_FORMAT) {
@@ -97,5 +136,6 @@ int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
   step_list prefill = {plan, "prefill", plan->prefill, plan->prefill_steps, plan->chunk, 1};
   step_list head = {plan, "head", plan->head, plan->head_steps, 1, plan->chunk};
   return check_tiers(plan, error, error_size) && check_steps(decode, error, error_size) &&
-         check_steps(prefill, error, error_size) && check_steps(head, error, error_size);
+         check_steps(prefill, error, error_size) && check_steps(head, error, error_size) &&
+         check_head(plan, error, error_size);
 }

@@ -79,7 +79,8 @@ EB_API void eb_session_close(eb_session *session);
 /* Number of threads the session computes with, the caller's included. */
 EB_API int32_t eb_threads(const eb_session *session);
 
-/* Appends n >= 1 tokens and computes the logits of the last one. Returns 0. On an error nothing was appended. */
+/* Appends n >= 1 tokens and computes what the logits of the last one follow from. Returns 0. On an error nothing was
+ * appended. */
 EB_API int32_t eb_evaluate(eb_session *session, const int32_t *tokens, int32_t n);
 
 /* Appends n >= 1 tokens without computing logits: for long prompts fed piece by piece. */
@@ -89,8 +90,9 @@ EB_API int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n);
 EB_API int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits);
 
 /* Logits of the last token, [vocab_size], valid until the next call; NULL when there are none at this position
- * (nothing evaluated yet, after eb_append, after a rewind). */
-EB_API const float *eb_logits(const eb_session *session);
+ * (nothing evaluated yet, after eb_append, after a rewind). They are computed when they are asked for: eb_sample
+ * often needs a few of them only. */
+EB_API const float *eb_logits(eb_session *session);
 
 /* Tokens in the context so far. */
 EB_API int32_t eb_position(const eb_session *session);

@@ -7,12 +7,16 @@ eb_range eb_partition(uint32_t units, uint32_t grain, int32_t thread, int32_t th
   return (eb_range){(uint32_t)(begin < units ? begin : units), (uint32_t)(end < units ? end : units)};
 }
 
+static int32_t rounds(int32_t count, int32_t size) { return (count + size - 1) / size; }
+
 static int32_t value_of(eb_scalar scalar, const eb_walk *walk, eb_range range) {
   switch (scalar.kind) {
     case EB_COUNT: return (int32_t)(range.end - range.begin);
     case EB_BEGIN: return (int32_t)range.begin;
     case EB_TOKEN_COUNT: return walk->token_count;
     case EB_POSITION: return walk->position;
+    case EB_KEY_CHUNKS: return scalar.value * rounds(walk->position + walk->token_count, EB_KEY_CHUNK);
+    case EB_QUERY_TILES: return scalar.value * rounds(walk->token_count, EB_QUERY_TILE);
     default: return scalar.value;
   }
 }
@@ -33,8 +37,17 @@ static void run_step(const eb_execution *execution, const eb_step *step, const e
                                    s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
 }
 
-void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int32_t thread) {
+void eb_trace_step(const eb_execution *execution, int32_t phase, int32_t step, eb_team *team, int32_t thread) {
   /* Behind the last barrier the caller may change everything: what is needed there is copied before. */
+  const eb_trace_function trace = execution->trace;
+  void *user = execution->trace_user;
+  eb_team_barrier(team, thread);
+  if (!trace) return;
+  if (thread == 0) trace(user, phase, step);
+  eb_team_barrier(team, thread);
+}
+
+void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int32_t thread) {
   const eb_trace_function trace = execution->trace;
   uint8_t *base[EB_SPACES];
   for (int i = 0; i < EB_SPACES; i++) base[i] = execution->base[i];
@@ -43,11 +56,9 @@ void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int3
   for (uint32_t i = 0; i < walk.step_count; i++) {
     const eb_step *step = &walk.steps[i];
     uint32_t units = (uint32_t)value_of(step->units, &walk, nothing);
-    eb_range range = eb_partition(units, step->grain, thread, eb_team_count(team));
+    eb_range range = {0, units};
+    if (!step->everywhere) range = eb_partition(units, step->grain, thread, eb_team_count(team));
     if (range.begin < range.end) run_step(execution, step, &walk, base, range);
-    eb_team_barrier(team, thread);
-    if (!trace) continue;
-    if (thread == 0) trace(execution->trace_user, walk.phase, (int32_t)i);
-    eb_team_barrier(team, thread);
+    if (!step->everywhere || trace) eb_trace_step(execution, walk.phase, (int32_t)i, team, thread);
   }
 }

@@ -41,6 +41,10 @@ typedef struct eb_range {
 
 eb_range eb_partition(uint32_t units, uint32_t grain, int32_t thread, int32_t threads);
 
+/* Ends a step with a barrier; where one is set, thread 0 then calls the trace while all others wait. Behind its last
+ * barrier `execution` is no longer read. */
+void eb_trace_step(const eb_execution *execution, int32_t phase, int32_t step, eb_team *team, int32_t thread);
+
 /* Walks the steps as one thread of the team; every other thread must do the same. Ends with a barrier, behind which
  * `execution` is no longer read. */
 void eb_execute(const eb_execution *execution, eb_walk walk, eb_team *team, int32_t thread);

@@ -3,8 +3,11 @@
  * A plan is three lists of steps. All threads walk a list together with a barrier after each step:
  *   decode   one token                        (token count = 1)
  *   prefill  1..chunk tokens of a prompt      (token count = n)
- *   head     logits of one token of the pass  (row = its index in the pass; token count = 1, position = its own)
- * A step is one kernel over `units` of work, given to threads in contiguous runs of whole grains.
+ *   head     hidden state of one token of the pass, normalised for the lm_head
+ *            (row = its index in the pass; token count = 1, position = its own); the logits are head.c's
+ * A step is one kernel over `units` of work, given to threads in contiguous runs of whole grains. A step that is done
+ * everywhere is cheaper to repeat than to wait for: each thread does all of it into its own scratch, and no barrier
+ * follows.
  * Everything is constant data: generated C tables, compiled into libmodel.so beside the kernels.
  */
 #ifndef EB_PLAN_H
@@ -12,11 +15,13 @@
 
 #include <stdint.h>
 
-#define EB_PLAN_FORMAT 1
+#define EB_PLAN_FORMAT 2
 #define EB_WEIGHTS_FORMAT 1
 #define EB_WEIGHTS_MAGIC "EDGEBITW"
 #define EB_BUFFERS 8
 #define EB_SCALARS 8
+#define EB_KEY_CHUNK 128 /* keys that attention takes together, whatever the number of threads */
+#define EB_QUERY_TILE 8  /* tokens of a prompt that attention takes together */
 
 /* Every kernel has this type; parameters it does not use are passed as 0. */
 typedef void (*eb_kernel)(void *b0, void *b1, void *b2, void *b3, void *b4, void *b5, void *b6, void *b7,
@@ -29,7 +34,6 @@ enum eb_space {
   EB_CACHE,   /* KV cache of the session */
   EB_SCRATCH, /* scratch_bytes of each thread's own */
   EB_TOKENS,  /* int32 [chunk]: the tokens of the pass */
-  EB_LOGITS,  /* float [vocab_size] */
   EB_SPACES,
   EB_NONE = 255 /* no buffer: a null pointer */
 };
@@ -47,18 +51,21 @@ enum eb_value {
   EB_COUNT,       /* units this thread does */
   EB_BEGIN,       /* first unit this thread does */
   EB_TOKEN_COUNT, /* tokens of the pass */
-  EB_POSITION     /* absolute position of the first token of the pass (head: of its token) */
+  EB_POSITION,    /* absolute position of the first token of the pass (head: of its token) */
+  EB_KEY_CHUNKS,  /* `value` times the chunks of keys up to the last token of the pass */
+  EB_QUERY_TILES  /* `value` times the tiles of tokens of the pass */
 };
 
 typedef struct eb_scalar {
   uint32_t kind; /* enum eb_value */
-  int32_t value; /* of EB_CONSTANT; 0 otherwise */
+  int32_t value; /* of EB_CONSTANT, EB_KEY_CHUNKS and EB_QUERY_TILES; 0 otherwise */
 } eb_scalar;
 
 typedef struct eb_step {
   uint32_t kernel; /* index into eb_tier.kernels */
-  eb_scalar units; /* EB_CONSTANT or EB_TOKEN_COUNT */
+  eb_scalar units; /* EB_CONSTANT, EB_TOKEN_COUNT, EB_KEY_CHUNKS or EB_QUERY_TILES */
   uint32_t grain;  /* >= 1: threads get multiples of it (the last one the rest) */
+  uint32_t everywhere; /* 1: every thread does all units, into its own scratch; no barrier follows */
   eb_argument buffers[EB_BUFFERS];
   eb_scalar scalars[EB_SCALARS];
 } eb_step;
@@ -85,6 +92,35 @@ typedef struct eb_tier {
   const eb_kernel *kernels;   /* [kernel_count] */
 } eb_tier;
 
+/* How logits come from hidden states. Kernels are indices into eb_tier.kernels, 0xffffffff where the kind has none;
+ * places are offsets into weights.bin, 0 where the kind has none. */
+enum eb_head_kind {
+  EB_HEAD_FULL,  /* a bfloat16 table */
+  EB_HEAD_EXACT, /* the same table as two lossless planes, of which certified screening reads the first */
+  EB_HEAD_INT8   /* an int8 table: lossy */
+};
+
+typedef struct eb_head {
+  uint32_t kind;
+  uint32_t width;       /* floats of a hidden state and of a row, a multiple of 64 */
+  uint32_t plane_width; /* columns of the planes, a multiple of 256 */
+  uint32_t lm_head;     /* FULL: kernel lm_head; EXACT: lm_head_rows; INT8: lm_head_int8 */
+  uint32_t rows;        /* EXACT: kernel head_rows */
+  uint32_t screen;      /* EXACT: kernel head_screen */
+  uint32_t quantize;    /* INT8: kernel quantize */
+  uint64_t hidden;      /* arena: float [chunk][width], the state of row r of a pass behind the head steps */
+  uint64_t table;       /* FULL: bfloat16 [vocab_size][width]; INT8: codes u8 [vocab_size][width] */
+  uint64_t scales;      /* INT8: float [vocab_size] */
+  uint64_t plane1;      /* EXACT, from here on: the sections of edgebit/compiler/head_planes.py */
+  uint64_t plane2;
+  uint64_t bounds;
+  uint64_t escape_index;
+  uint64_t escapes;
+  uint64_t outliers;
+  uint64_t components; /* float [plane_width][64] */
+  uint64_t sigma;      /* double [64] */
+} eb_head;
+
 typedef struct eb_plan {
   uint32_t format;       /* EB_PLAN_FORMAT */
   uint32_t vocab_size;
@@ -103,6 +139,7 @@ typedef struct eb_plan {
   uint32_t prefill_steps;
   const eb_step *head;
   uint32_t head_steps;
+  eb_head logits;
   const eb_tier *tiers; /* best first; the last requires nothing */
   uint32_t tier_count;
   uint32_t kernel_count; /* of every tier */

@@ -1,9 +1,17 @@
 #include "cpu.h"
 #include "execute.h"
+#include "head.h"
 #include "message.h"
 #include "model.h"
 #include "port.h"
 #include "sampler.h"
+
+/* What the team does together: the tokens of a chunk, and hidden states or logits of some of its rows. */
+typedef struct {
+  int32_t token_count; /* 0: those of the pass before */
+  int32_t first_row, row_count;
+  float *logits; /* [row_count][vocab_size]; NULL: only hidden states */
+} eb_pass;
 
 struct eb_session {
   const eb_model *model;
@@ -15,9 +23,9 @@ struct eb_session {
   float *logits;   /* [vocab_size] */
   uint64_t *sampler_scratch; /* [vocab_size] */
   int32_t position;
-  int32_t has_logits;
-  eb_walk walks[2]; /* of the pass under way: the tokens, then perhaps the head */
-  int32_t walk_count;
+  int32_t last_row;   /* of the pass that was run last: its hidden state is that of the last token; -1: there is none */
+  int32_t has_logits; /* they are those of last_row */
+  eb_pass pass;       /* under way */
   char error[256];
 };
 
@@ -32,7 +40,7 @@ static uint8_t *take(uint8_t **next, uint64_t bytes) {
 static int map_memory(eb_session *session, int32_t threads) {
   const eb_plan *plan = session->model->plan;
   uint64_t scratch = eb_align(plan->scratch_bytes), token_bytes = eb_space_bytes(plan, EB_TOKENS);
-  uint64_t logit_bytes = eb_space_bytes(plan, EB_LOGITS);
+  uint64_t logit_bytes = (uint64_t)plan->vocab_size * sizeof(float);
   uint64_t sampler_bytes = (uint64_t)plan->vocab_size * sizeof(uint64_t);
   uint64_t total = eb_align(plan->arena_bytes) + scratch * (uint64_t)threads + eb_align(token_bytes) +
                    eb_align(logit_bytes) + eb_align(sampler_bytes);
@@ -44,11 +52,10 @@ static int map_memory(eb_session *session, int32_t threads) {
   base[EB_ARENA] = take(&next, plan->arena_bytes);
   base[EB_SCRATCH] = take(&next, scratch * (uint64_t)threads);
   base[EB_TOKENS] = take(&next, token_bytes);
-  base[EB_LOGITS] = take(&next, logit_bytes);
+  session->logits = (float *)(void *)take(&next, logit_bytes);
   session->sampler_scratch = (uint64_t *)(void *)take(&next, sampler_bytes);
   session->execution.scratch_stride = scratch;
   session->tokens = (int32_t *)(void *)base[EB_TOKENS];
-  session->logits = (float *)(void *)base[EB_LOGITS];
   return 1;
 }
 
@@ -78,6 +85,7 @@ eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32
   }
   memset(session, 0, sizeof *session);
   session->model = model;
+  session->last_row = -1;
   session->execution.kernels = model->tier->kernels;
   if (open_parts(session, threads, error, error_size)) return session;
   eb_session_close(session);
@@ -94,14 +102,6 @@ void eb_session_close(eb_session *session) {
 
 /* ---- one pass --------------------------------------------------------------------------------------------- */
 
-/* Behind the last barrier the session belongs to the caller again: nothing of it is read there. */
-static void run_walks(void *user, int32_t thread) {
-  eb_session *session = user;
-  const int32_t walk_count = session->walk_count;
-  eb_team *team = session->team;
-  for (int32_t i = 0; i < walk_count; i++) eb_execute(&session->execution, session->walks[i], team, thread);
-}
-
 static eb_walk walk_tokens(const eb_session *session, int32_t count) {
   const eb_plan *plan = session->model->plan;
   if (count == 1) return (eb_walk){EB_DECODE, plan->decode, plan->decode_steps, 1, session->position, 0};
@@ -113,20 +113,36 @@ static eb_walk walk_head(const eb_session *session, int32_t row) {
   return (eb_walk){EB_HEAD, plan->head, plan->head_steps, 1, session->position + row, row};
 }
 
-/* Appends one chunk; with_head: and leaves the logits of its last token. */
-static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int with_head) {
-  memcpy(session->tokens, tokens, (size_t)count * sizeof *tokens);
-  session->walks[0] = walk_tokens(session, count);
-  session->walks[1] = walk_head(session, count - 1);
-  session->walk_count = with_head ? 2 : 1;
-  eb_team_run(session->team, run_walks, session);
+/* Behind the last barrier the session belongs to the caller again: nothing of it is read there. */
+static void run_pass(void *user, int32_t thread) {
+  eb_session *session = user;
+  const eb_pass pass = session->pass;
+  const eb_plan *plan = session->model->plan;
+  eb_team *team = session->team;
+  const eb_walk tokens = walk_tokens(session, pass.token_count);
+  const eb_walk head = walk_head(session, pass.first_row);
+  if (pass.token_count) eb_execute(&session->execution, tokens, team, thread);
+  if (pass.logits) {
+    eb_head_full(&session->execution, plan, pass.first_row, pass.row_count, pass.logits, team, thread);
+    return;
+  }
+  for (int32_t i = 0; i < pass.row_count; i++) {
+    eb_walk row = head;
+    row.row += i;
+    row.position += i;
+    eb_execute(&session->execution, row, team, thread);
+  }
 }
 
-/* Logits of one token of the chunk that was run last, before the position moves on. */
-static void run_head(eb_session *session, int32_t row) {
-  session->walks[0] = walk_head(session, row);
-  session->walk_count = 1;
-  eb_team_run(session->team, run_walks, session);
+static void run(eb_session *session, eb_pass pass) {
+  session->pass = pass;
+  eb_team_run(session->team, run_pass, session);
+}
+
+/* Appends one chunk and leaves the hidden states of its last `rows` tokens. */
+static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int32_t rows) {
+  memcpy(session->tokens, tokens, (size_t)count * sizeof *tokens);
+  run(session, (eb_pass){count, count - rows, rows, NULL});
 }
 
 /* ---- evaluation ------------------------------------------------------------------------------------------- */
@@ -170,8 +186,9 @@ static int32_t append(eb_session *session, const int32_t *tokens, int32_t n, int
     count = chunk_of(session, n - done);
     run_chunk(session, tokens + done, count, with_logits && done + count == n);
     session->position += count;
+    session->last_row = with_logits ? count - 1 : -1;
   }
-  session->has_logits = with_logits;
+  session->has_logits = 0;
   return 0;
 }
 
@@ -186,18 +203,21 @@ int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, f
   size_t vocab_size = session->model->plan->vocab_size;
   for (int32_t done = 0, count; done < n; done += count) {
     count = chunk_of(session, n - done);
-    run_chunk(session, tokens + done, count, 0);
-    for (int32_t row = 0; row < count; row++) {
-      run_head(session, row);
-      memcpy(logits + (size_t)(done + row) * vocab_size, session->logits, vocab_size * sizeof *logits);
-    }
+    run_chunk(session, tokens + done, count, count);
+    run(session, (eb_pass){0, 0, count, logits + (size_t)done * vocab_size});
     session->position += count;
+    session->last_row = count - 1;
   }
-  session->has_logits = 1;
+  session->has_logits = 0;
   return 0;
 }
 
-const float *eb_logits(const eb_session *session) { return session->has_logits ? session->logits : NULL; }
+const float *eb_logits(eb_session *session) {
+  if (session->last_row < 0) return NULL;
+  if (!session->has_logits) run(session, (eb_pass){0, session->last_row, 1, session->logits});
+  session->has_logits = 1;
+  return session->logits;
+}
 
 int32_t eb_position(const eb_session *session) { return session->position; }
 
@@ -211,20 +231,21 @@ int32_t eb_rewind(eb_session *session, int32_t position) {
                (int)session->position);
     return EB_ERROR_ARGUMENT;
   }
-  if (position < session->position) session->has_logits = 0;
+  if (position < session->position) session->last_row = -1;
   session->position = position;
   return 0;
 }
 
 int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
-  if (!session->has_logits || !sampling) {
+  const float *logits = eb_logits(session);
+  if (!logits || !sampling) {
     eb_message(session->error, sizeof session->error,
                sampling ? "there are no logits to sample from: evaluate a token first" : "no sampling settings");
     return EB_ERROR_ARGUMENT;
   }
   eb_float_mode mode = eb_float_mode_read();
   eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
-  int32_t token = eb_sample_logits(session->logits, (int32_t)session->model->plan->vocab_size, sampling,
+  int32_t token = eb_sample_logits(logits, (int32_t)session->model->plan->vocab_size, sampling,
                                    session->position, session->sampler_scratch);
   eb_float_mode_write(mode);
   if (token < 0)

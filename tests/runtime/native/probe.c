@@ -116,6 +116,7 @@ EB_API int32_t eb_probe_step_offset(const char *field) {
   if (field[0] == 'k') return offsetof(eb_step, kernel) / 4;
   if (field[0] == 'u') return offsetof(eb_step, units) / 4;
   if (field[0] == 'g') return offsetof(eb_step, grain) / 4;
+  if (field[0] == 'e') return offsetof(eb_step, everywhere) / 4;
   if (field[0] == 'b') return offsetof(eb_step, buffers) / 4;
   return offsetof(eb_step, scalars) / 4;
 }

@@ -3,17 +3,18 @@
  *   decode/prefill  embed:  value[t] = weight[token[t]], next[t] = follower[token[t]]          unit = token
  *                   append: cache[position + t] = value[t]                                     unit = token
  *                   attend: hidden[t] = sum of (i + 1) * cache[i] for i <= position + t        unit = token
- *   head            logits[v] = (hidden[row] * 31 + v * 7 + position) % 1009, and 5000 more    unit = 16 rows
- *                   for v = next[row]
+ *   head            state[row] = hidden[row], position, next[row]                               unit = 1
+ *   logits          logits[v] = (hidden * 31 + v * 7 + position) % 1009, and 5000 more for v = next
  *
  * All in uint32 arithmetic. Every step reads what other threads wrote in the step before. weights.bin holds
- * weight[VOCAB] and follower[VOCAB]; a follower outside the vocabulary is none.
+ * weight[VOCAB] and follower[VOCAB], then the lm_head's table, of which row v begins with v; a follower outside the
+ * vocabulary is none.
  */
 #include "plan.h"
 
 #include <stddef.h>
 
-enum { VOCAB = 320, CONTEXT = 48, CHUNK = 6, ROW = 64 /* bytes between tokens of the arena */ };
+enum { VOCAB = 320, CONTEXT = 48, CHUNK = 6, ROW = 64 /* bytes between tokens of the arena */, WIDTH = 64 };
 
 #define PARAMETERS                                                                                          \
   void *b0, void *b1, void *b2, void *b3, void *b4, void *b5, void *b6, void *b7, int32_t s0, int32_t s1,   \
@@ -50,18 +51,28 @@ static void attend(PARAMETERS) {
   }
 }
 
-/* 0 hidden (row), 1 logits (u) | count, begin, position */
+/* 0 hidden (row), 1 state (row) | count, position */
 static void head(PARAMETERS) {
-  (void)b2, (void)b3, UNUSED_TAIL;
+  (void)b2, (void)b3, (void)s0, (void)s2, UNUSED_TAIL;
   const uint32_t *hidden = b0;
-  for (int32_t i = 0; i < s0 * 16; i++) {
-    uint32_t v = (uint32_t)(s1 * 16 + i);
-    uint32_t logit = (hidden[0] * 31u + v * 7u + (uint32_t)s2) % 1009u;
-    ((float *)b1)[i] = (float)(logit + (v == hidden[1] ? 5000u : 0u));
+  uint32_t *state = b1;
+  state[0] = hidden[0];
+  state[1] = (uint32_t)s1;
+  state[2] = hidden[1];
+}
+
+/* 0 table (u), 1 state, 2 logits (u) | count, blocks of 64 columns */
+static void lm_head(PARAMETERS) {
+  (void)b3, (void)s2, UNUSED_TAIL;
+  const uint32_t *state = b1;
+  for (int32_t i = 0; i < s0; i++) {
+    uint32_t v = ((const uint16_t *)b0)[i * s1 * 64];
+    uint32_t logit = (state[0] * 31u + v * 7u + state[1]) % 1009u;
+    ((float *)b2)[i] = (float)(logit + (v == state[2] ? 5000u : 0u));
   }
 }
 
-static const eb_kernel KERNELS[] = {embed, append, attend, head};
+static const eb_kernel KERNELS[] = {embed, append, attend, head, lm_head};
 
 static const eb_tier TIERS[] = {
 #if defined(__x86_64__)
@@ -80,7 +91,7 @@ static const eb_tier TIERS[] = {
 #define WEIGHTS {sizeof(eb_weights_header), EB_WEIGHTS, 0, 0}
 #define TOKENS {0, EB_TOKENS, 4, 0}
 #define SCRATCH {0, EB_SCRATCH, 0, 0}
-#define LOGITS {0, EB_LOGITS, 64, 0}
+#define STATE {2 * CHUNK * ROW, EB_ARENA, 0, WIDTH * 4}
 #define PER_TOKEN {EB_TOKEN_COUNT, 0}
 #define COUNT {EB_COUNT, 0}
 #define BEGIN {EB_BEGIN, 0}
@@ -89,13 +100,13 @@ static const eb_tier TIERS[] = {
 #define FIVE NO_BUFFER, FOUR
 
 static const eb_step TOKEN_STEPS[] = {
-    {0, PER_TOKEN, 1, {TOKENS, WEIGHTS, VALUE(ROW), FIVE}, {COUNT}},
-    {1, PER_TOKEN, 1, {VALUE(0), CACHE, NO_BUFFER, FIVE}, {COUNT, BEGIN, POSITION}},
-    {2, PER_TOKEN, 1, {CACHE, HIDDEN(0), SCRATCH, VALUE(0), FOUR}, {COUNT, BEGIN, POSITION}},
+    {0, PER_TOKEN, 1, 0, {TOKENS, WEIGHTS, VALUE(ROW), FIVE}, {COUNT}},
+    {1, PER_TOKEN, 1, 0, {VALUE(0), CACHE, NO_BUFFER, FIVE}, {COUNT, BEGIN, POSITION}},
+    {2, PER_TOKEN, 1, 0, {CACHE, HIDDEN(0), SCRATCH, VALUE(0), FOUR}, {COUNT, BEGIN, POSITION}},
 };
 
 static const eb_step HEAD_STEPS[] = {
-    {3, {EB_CONSTANT, VOCAB / 16}, 1, {HIDDEN(ROW), LOGITS, NO_BUFFER, FIVE}, {COUNT, BEGIN, POSITION}},
+    {3, {EB_CONSTANT, 1}, 1, 0, {HIDDEN(ROW), STATE, NO_BUFFER, FIVE}, {COUNT, POSITION}},
 };
 
 const eb_plan eb_model_plan = {
@@ -105,8 +116,8 @@ const eb_plan eb_model_plan = {
     .num_layers = 1,
     .context = CONTEXT,
     .chunk = CHUNK,
-    .weights_bytes = sizeof(eb_weights_header) + VOCAB * 8,
-    .arena_bytes = 2 * CHUNK * ROW,
+    .weights_bytes = sizeof(eb_weights_header) + VOCAB * 8 + VOCAB * WIDTH * 2,
+    .arena_bytes = 2 * CHUNK * ROW + CHUNK * WIDTH * 4,
     .cache_bytes = CONTEXT * 4,
     .scratch_bytes = 20, /* not a multiple of a cache line: the runtime pads it */
     .weights_id = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28,
@@ -117,7 +128,12 @@ const eb_plan eb_model_plan = {
     .prefill_steps = 3,
     .head = HEAD_STEPS,
     .head_steps = 1,
+    .logits = {.kind = EB_HEAD_FULL,
+               .width = WIDTH,
+               .lm_head = 4,
+               .hidden = 2 * CHUNK * ROW,
+               .table = sizeof(eb_weights_header) + VOCAB * 8},
     .tiers = TIERS,
     .tier_count = sizeof TIERS / sizeof TIERS[0],
-    .kernel_count = 4,
+    .kernel_count = 5,
 };
