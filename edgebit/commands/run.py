@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ def run_command(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     top_k: Annotated[int, typer.Option(min=0, help="0 is all tokens.")] = 0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Least probability, as a part of the likeliest token's.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same answer, on every device.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, show_default="the CPUs worth using")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text, without the chat format.")] = False,
@@ -27,12 +30,18 @@ def run_command(
     import edgebit
 
     with edgebit.load(bundle, threads) as model:
+        sampling: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "seed": seed,
+        }
         pieces = (
-            model.generate(prompt, max_tokens, temperature, top_k, top_p, seed)
+            model.generate(prompt, **sampling)
             if raw
-            else model.chat(
-                [{"role": "user", "content": prompt}], max_tokens, temperature, top_k, top_p, seed
-            )
+            else model.chat([{"role": "user", "content": prompt}], **sampling)
         )
         for piece in pieces:
             typer.echo(piece, nl=False)

@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default 0: no chance")
     options.add_argument("--top-k", type=int, default=0, metavar="K", help="default 0: all tokens")
     options.add_argument("--top-p", type=float, default=1.0, metavar="P", help="default 1: all tokens")
+    options.add_argument("--min-p", type=float, default=0.0, metavar="P", help="default 0: all tokens")
     options.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
     options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
     options.add_argument("--stats", action="store_true", help="show tokens per second after each answer")
@@ -44,6 +45,7 @@ class Chat:
             "temperature": options.temperature,
             "top_k": options.top_k,
             "top_p": options.top_p,
+            "min_p": options.min_p,
             "seed": options.seed,
         }
         self._system = options.system

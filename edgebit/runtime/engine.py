@@ -38,6 +38,7 @@ class Sampling:
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -47,6 +48,8 @@ class Sampling:
             raise RuntimeModelError(f"top_k {self.top_k}: expected 0 (all tokens) or more")
         if not 0 < self.top_p <= 1:
             raise RuntimeModelError(f"top_p {self.top_p}: expected a number above 0, up to 1")
+        if not 0 <= self.min_p <= 1:
+            raise RuntimeModelError(f"min_p {self.min_p}: expected a number from 0 (all tokens) to 1")
 
 
 class Engine:
@@ -135,7 +138,7 @@ class Engine:
 
     def sample(self, sampling: Sampling) -> int:
         settings = SamplingStruct(
-            sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed & (2**64 - 1)
+            sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, sampling.seed & (2**64 - 1)
         )
         return self._check(self._library.eb_sample(self._open(), settings))
 

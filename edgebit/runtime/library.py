@@ -34,7 +34,13 @@ class Info(ctypes.Structure):
 class SamplingStruct(ctypes.Structure):
     """eb_sampling."""
 
-    _fields_ = [("temperature", c_float), ("top_k", c_int32), ("top_p", c_float), ("seed", c_uint64)]
+    _fields_ = [
+        ("temperature", c_float),
+        ("top_k", c_int32),
+        ("top_p", c_float),
+        ("min_p", c_float),
+        ("seed", c_uint64),
+    ]
 
 
 TraceFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32)

@@ -40,6 +40,7 @@ class Model:
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int = 0,
         stop: Texts = (),
     ) -> Iterator[str]:
@@ -49,7 +50,7 @@ class Model:
         context is full. What the prompt shares with the run before is not evaluated again.
         """
         ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
-        sampling = Sampling(temperature, top_k, top_p, seed)
+        sampling = Sampling(temperature, top_k, top_p, min_p, seed)
         return self._start(ids, max_tokens, sampling, stop)
 
     def chat(
@@ -59,12 +60,13 @@ class Model:
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int = 0,
         stop: Texts = (),
     ) -> Iterator[str]:
         """The assistant's answer to a conversation, piece by piece; the rest as in `generate`."""
         ids = self.chat_tokens(messages)
-        sampling = Sampling(temperature, top_k, top_p, seed)
+        sampling = Sampling(temperature, top_k, top_p, min_p, seed)
         return self._start(ids, max_tokens, sampling, stop)
 
     @property

@@ -72,11 +72,8 @@ def test_options_reach_the_model(toy_bundle: Path) -> None:
         run(toy_bundle, "--prompt", "hi", "--temperature", "900", "--seed", seed).stdout for seed in "112"
     ]
     assert sampled[0] == sampled[1] != sampled[2]
-    narrow = ["--temperature", "900", "--top-k", "1"]
-    assert run(toy_bundle, "--prompt", "hi", *narrow).stdout == ANSWER + "\n"
-    assert (
-        run(toy_bundle, "--prompt", "hi", "--temperature", "900", "--top-p", "1e-9").stdout == ANSWER + "\n"
-    )
+    for narrow in (["--top-k", "1"], ["--top-p", "1e-9"], ["--min-p", "1"]):
+        assert run(toy_bundle, "--prompt", "hi", "--temperature", "900", *narrow).stdout == ANSWER + "\n"
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def test_facts_of_the_model(open_toy: OpenToy) -> None:
         ({"top_k": -1}, "top_k -1: expected 0 (all tokens) or more"),
         ({"top_p": 0.0}, "top_p 0.0: expected a number above 0, up to 1"),
         ({"top_p": 1.5}, "top_p 1.5: expected a number above 0, up to 1"),
+        ({"min_p": 1.5}, "min_p 1.5: expected a number from 0 (all tokens) to 1"),
         ({"max_tokens": 0}, "max_tokens 0: expected at least 1"),
     ],
 )

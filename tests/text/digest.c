@@ -32,8 +32,10 @@ static void sample(void) {
       state = state * 6364136223846793005ULL + 1442695040888963407ULL;
       logits[i] = (float)(int32_t)(state >> 32) * 0x1p-29f;
     }
-    eb_sampling settings = {0.5f + 0.01f * (float)round, round % 3 ? 0 : 50, round % 2 ? 0.9f : 1.0f, (uint64_t)round};
-    printf("%d ", (int)eb_sample_logits(logits, VOCAB, &settings, round, scratch));
+    eb_sampling settings = {0.5f + 0.01f * (float)round, round % 3 ? 0 : 50, round % 2 ? 0.9f : 1.0f,
+                            round % 5 ? 0.0f : 0.05f, (uint64_t)round};
+    eb_candidates all = {logits, NULL, VOCAB};
+    printf("%d ", (int)eb_sample_candidates(all, &settings, round, scratch));
   }
   printf("\n");
 }

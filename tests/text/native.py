@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 NATIVE = Path(__file__).parents[2] / "edgebit" / "runtime" / "native"
-SOURCES = ("tokenizer", "split", "merge", "utf8", "normalize", "chat", "sampler", "message")
+SOURCES = ("tokenizer", "split", "merge", "utf8", "normalize", "chat", "noise", "sampler", "message")
 BOS, SPECIAL = 1, 2
 INVALID, REFUSED = -1, -3
 
@@ -116,16 +116,27 @@ class Sampling(ctypes.Structure):
         ("temperature", ctypes.c_float),
         ("top_k", ctypes.c_int32),
         ("top_p", ctypes.c_float),
+        ("min_p", ctypes.c_float),
         ("seed", ctypes.c_uint64),
     )
 
 
+class Candidates(ctypes.Structure):
+    _fields_ = (("logits", ctypes.c_void_p), ("tokens", ctypes.c_void_p), ("count", ctypes.c_int32))
+
+
 class Sampler:
-    """eb_sample_logits with a scratch of its own."""
+    """eb_sample_candidates with a scratch of its own, for logits of a vocabulary or of some tokens of it."""
 
     def __init__(self, vocab: int) -> None:
         self._scratch = np.zeros(vocab, np.uint64)
         self._library = library()
+        self._library.eb_sample_candidates.argtypes = [
+            Candidates,
+            ctypes.POINTER(Sampling),
+            ctypes.c_int32,
+            ctypes.c_void_p,
+        ]
 
     def __call__(
         self,
@@ -133,16 +144,32 @@ class Sampler:
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
+        min_p: float = 0.0,
         seed: int = 0,
         position: int = 0,
+        tokens: np.ndarray | None = None,
     ) -> int:
         logits = np.ascontiguousarray(logits, np.float32)
+        ids = None if tokens is None else np.ascontiguousarray(tokens, np.int32)
         return int(
-            self._library.eb_sample_logits(
-                ctypes.c_void_p(logits.ctypes.data),
-                len(logits),
-                ctypes.byref(Sampling(temperature, top_k, top_p, seed)),
+            self._library.eb_sample_candidates(
+                Candidates(logits.ctypes.data, None if ids is None else ids.ctypes.data, len(logits)),
+                Sampling(temperature, top_k, top_p, min_p, seed),
                 position,
-                ctypes.c_void_p(self._scratch.ctypes.data),
+                self._scratch.ctypes.data,
             )
         )
+
+
+def gumbel(bits: int) -> float:
+    """The noise of 64 random bits."""
+    function = library().eb_gumbel
+    function.argtypes, function.restype = [ctypes.c_uint64], ctypes.c_double
+    return float(function(bits))
+
+
+def noise_floor(needed: float) -> int:
+    """The least bits whose noise may reach a number."""
+    function = library().eb_noise_floor
+    function.argtypes, function.restype = [ctypes.c_double], ctypes.c_uint64
+    return int(function(needed))

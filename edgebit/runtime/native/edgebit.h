@@ -104,6 +104,7 @@ typedef struct eb_sampling {
   float temperature; /* 0: the most likely token (the lowest id among equals) */
   int32_t top_k;     /* 0: all tokens */
   float top_p;       /* nucleus probability; values outside (0, 1) mean all tokens */
+  float min_p;       /* 0 to 1: tokens at least so many times as likely as the likeliest; 0 means all tokens */
   uint64_t seed;     /* same seed, same context, same settings: same token on every device */
 } eb_sampling;
 

@@ -245,12 +245,12 @@ int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
   }
   eb_float_mode mode = eb_float_mode_read();
   eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
-  int32_t token = eb_sample_logits(logits, (int32_t)session->model->plan->vocab_size, sampling,
-                                   session->position, session->sampler_scratch);
+  eb_candidates all = {logits, NULL, (int32_t)session->model->plan->vocab_size};
+  int32_t token = eb_sample_candidates(all, sampling, session->position, session->sampler_scratch);
   eb_float_mode_write(mode);
   if (token < 0)
     eb_message(session->error, sizeof session->error,
-               "no token to sample: temperature, top_k or top_p is out of range, or no logit is a number");
+               "no token to sample: temperature, top_k, top_p or min_p is out of range, or no logit is a number");
   return token;
 }
 
