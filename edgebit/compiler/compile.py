@@ -6,6 +6,7 @@ from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import LOGITS, check_decoder
 from edgebit.compiler.fusion import fuse
+from edgebit.compiler.head import FullHead, HeadForm
 from edgebit.compiler.importer import import_onnx
 from edgebit.compiler.kernels import build_object
 from edgebit.compiler.memory import align
@@ -20,10 +21,14 @@ _CONTEXT_MULTIPLE = 16  # keys of a cache block
 
 
 def compile_graph(
-    model: OnnxModel, target: Target, context: int | None = None, progress: Progress | None = None
+    model: OnnxModel,
+    target: Target,
+    context: int | None = None,
+    progress: Progress | None = None,
+    form: HeadForm | None = None,
 ) -> CompiledModel:
     """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of
-    16).
+    16), the lm_head in ``form`` (default: bfloat16 rows).
 
     Weights are not read here beyond scales and norms: the result streams them when it is written. Raises
     CompileError, TargetError.
@@ -40,7 +45,7 @@ def compile_graph(
     report.stage("fuse and plan")
     fused = fuse(imported.module)
     show(LEVEL_GRAPH, "fused graph", fused.script)
-    execution, weights = plan(imported, fused, model.ir.graph.initializers, length)
+    execution, weights = plan(imported, fused, model.ir.graph.initializers, length, form or FullHead())
     steps = (*execution.decode, *execution.prefill, *execution.head)
     show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
     objects = {}

@@ -21,6 +21,7 @@ from tvm import relax
 from edgebit.compiler import weights as layout
 from edgebit.compiler.arena import Arena, InArena, Operand, Quantized, Rows
 from edgebit.compiler.fusion import bindings
+from edgebit.compiler.head import FullHead, HeadForm
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import (
@@ -30,7 +31,6 @@ from edgebit.compiler.plan import (
     TOKEN_COUNT,
     Argument,
     Head,
-    HeadKind,
     KernelInstance,
     Plan,
     Scalar,
@@ -47,12 +47,18 @@ _F16 = 2
 
 
 def plan(
-    graph: ImportedGraph, fused: relax.Function, initializers: Mapping[str, ir.Value], context: int
+    graph: ImportedGraph,
+    fused: relax.Function,
+    initializers: Mapping[str, ir.Value],
+    context: int,
+    form: HeadForm,
 ) -> tuple[Plan, Weights]:
-    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16). Raises CompileError naming what
-    cannot be planned.
+    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16), its lm_head kept in ``form``.
+
+    The sections of embedding and lm_head are the last ones. Raises CompileError naming what cannot be
+    planned.
     """
-    return _Planner(Sections(graph, initializers), context).run(fused)
+    return _Planner(Sections(graph, initializers), context, form).run(fused)
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,28 @@ class _Codes:
     again: Callable[[], Quantized] | None
 
 
+@dataclass(frozen=True)
+class _Table:
+    """An embedding table of the graph, and the rows that it fills or that meet it."""
+
+    label: str
+    variable: relax.Var
+    rows: Rows
+
+
 class _Planner:
-    def __init__(self, sections: Sections, context: int) -> None:
+    def __init__(self, sections: Sections, context: int, form: HeadForm) -> None:
         self.sections = sections
         self.context = context
+        self.form = form
         self.values: dict[relax.Var, Any] = {}
         self.users: Counter[relax.Var] = Counter()
         self.arena = Arena()
         self.decode, self.prefill, self.head = (StepList(self.arena) for _ in range(3))
         self.scratch = Scratch()
         self.time = 0
-        self.logits: Callable[[], Head] | None = None
+        self.embedded: _Table | None = None
+        self.projected: _Table | None = None
         self.cache_bytes = self.layers = self.vocab_size = self.hidden_size = 0
 
     def run(self, fused: relax.Function) -> tuple[Plan, Weights]:
@@ -97,11 +114,7 @@ class _Planner:
                 if name not in lower:
                     raise CompileError(f"node {variable.name}: {name} stands where no fused kernel covers it")
                 self.values[variable] = lower[name](variable, value)
-        if self.logits is None:
-            raise CompileError(
-                "logits must be the product of the final norm and an embedding table; "
-                "the graph has no such head"
-            )
+        logits = self._tables()
         arena_bytes = self.arena.place()
         result = Plan(
             vocab_size=self.vocab_size,
@@ -111,7 +124,7 @@ class _Planner:
             decode=self.decode.placed(),
             prefill=self.prefill.placed(),
             head=self.head.placed(),
-            logits=self.logits(),
+            logits=logits(),
             arena_bytes=arena_bytes,
             cache_bytes=self.cache_bytes,
             scratch_bytes=self.scratch.size,
@@ -122,14 +135,7 @@ class _Planner:
         _ids, table = call.args
         self.hidden_size = int(table.ty.shape.values[1])
         out = self.arena.rows(variable.name, self.hidden_size)
-        tokens = Argument(Space.TOKENS, 0, unit_stride=4)
-        operands: list[Operand] = [
-            tokens,
-            replace(self.sections.table(table), unit_stride=0),
-            InArena(out.buffer, out.row_bytes),
-        ]
-        scalars = [COUNT, constant(out.width // 16)]
-        self._both(variable.name, KernelInstance("embedding"), TOKEN_COUNT, operands, scalars)
+        self.embedded = _Table(variable.name, table, out)
         return out
 
     def _norm_quantize(self, variable: relax.Var, call: relax.Call) -> _Codes:
@@ -244,8 +250,7 @@ class _Planner:
 
     def _head(self, variable: relax.Var, call: relax.Call) -> None:
         label, x = variable.name, self._rows_of(variable.name, call.args[0])
-        table = call.args[2]
-        self.vocab_size = int(table.ty.shape.values[0])
+        self.vocab_size = int(call.args[2].ty.shape.values[0])
         hidden = self.arena.rows(f"{label}.hidden", x.features)
         self._advance()
         self.head.add(
@@ -260,9 +265,40 @@ class _Planner:
             ],
             [COUNT, constant(x.width // PADDING), constant(x.features)],
         )
-        places = {"table": self.sections.table(table).offset}
-        kernels = {"lm_head": KernelInstance("lm_head")}
-        self.logits = lambda: Head(HeadKind.FULL, hidden.width, hidden.buffer.offset, kernels, places)
+        self.projected = _Table(label, call.args[2], hidden)
+
+    def _tables(self) -> Callable[[], Head]:
+        """The sections and the step of the embedding and the lm_head; the head itself when all is placed."""
+        if self.embedded is None or self.projected is None:
+            raise CompileError(
+                "logits must be the product of the final norm and an embedding table; "
+                "the graph has no such head"
+            )
+        rows, hidden = self.embedded.rows, self.projected.rows
+        tied = self.embedded.variable.same_as(self.projected.variable)
+        form = self.form if tied else FullHead()
+        embedding = form.embedding(self.sections, self.embedded.variable, rows.width)
+        tokens = Argument(Space.TOKENS, 0, unit_stride=4)
+        operands: list[Operand] = [tokens, *embedding.weights, InArena(rows.buffer, rows.row_bytes)]
+        for steps in (self.decode, self.prefill):
+            steps.add(
+                0,
+                self.embedded.label,
+                embedding.kernel,
+                TOKEN_COUNT,
+                operands,
+                embedding.scalars,
+                first=True,
+            )
+        layout = self.form.logits(self.sections, self.projected.variable)
+        return lambda: Head(
+            layout.kind,
+            hidden.width,
+            hidden.buffer.offset,
+            layout.kernels,
+            layout.places,
+            layout.plane_width,
+        )
 
     def _projection(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,16 @@ from edgebit.compiler.weights import Packed, Weights, pad
 from edgebit.errors import CompileError
 
 _F32 = 4
-_BF16 = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """An embedding table [rows, columns] of the model; ``data`` maps it when it is read."""
+
+    name: str
+    rows: int
+    columns: int
+    data: Callable[[], layout.Array]
 
 
 class Sections:
@@ -52,16 +62,22 @@ class Sections:
             )
         return Packed(name, tensor.shape.numpy()[0], columns, lambda: np.asarray(tensor.numpy()))
 
-    def table(self, variable: Any) -> Argument:
-        """A [V, H] table as padded bfloat16 rows; one unit is a row."""
+    def table(self, variable: Any) -> Table:
+        """A [V, H] table: its first rows only where this is a part of the model."""
         name = self.name(variable)
         tensor = self._initializer(variable)
         rows, columns = tensor.shape.numpy()
-        width = pad(columns)
-        if rows * width >= 2**31:
-            raise CompileError(f"tensor {name}: {rows} × {width} values are more than kernels can index")
-        section = layout.bfloat16_table(name, rows, width, lambda: np.asarray(tensor.numpy()))
-        return Argument(Space.WEIGHTS, self.weights.add(name, *section), width * _BF16)
+        if rows * pad(columns) >= 2**31:
+            raise CompileError(
+                f"tensor {name}: {rows} × {pad(columns)} values are more than kernels can index"
+            )
+        return Table(name, rows, columns, lambda: np.asarray(tensor.numpy()))
+
+    def bfloat16_rows(self, variable: Any) -> Argument:
+        """A [V, H] table as padded bfloat16 rows."""
+        table = self.table(variable)
+        section = layout.bfloat16_table(table.name, table.rows, pad(table.columns), table.data)
+        return Argument(Space.WEIGHTS, self.weights.add(table.name, *section))
 
     def vector(self, variable: Any, width: int) -> Argument:
         """A float32 vector padded to ``width``."""

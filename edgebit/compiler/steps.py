@@ -45,7 +45,9 @@ class StepList:
         scalars: Sequence[Scalar],
         grain: int = 1,
         everywhere: bool = False,
+        first: bool = False,
     ) -> None:
+        """``first``: put the step in front of all others."""
         self.arena.touch(operands, time)
         if everywhere:
             self._everywhere += operands
@@ -53,7 +55,7 @@ class StepList:
             self.arena.touch(self._everywhere, time)
             self._everywhere = []
         step = Step(label, kernel, units, grain, everywhere, (), tuple(scalars))
-        self._steps.append((step, tuple(operands)))
+        self._steps.insert(0 if first else len(self._steps), (step, tuple(operands)))
 
     def placed(self) -> tuple[Step, ...]:
         """The steps, when the arena has given every buffer its offset."""
