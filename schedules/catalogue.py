@@ -92,6 +92,9 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "quantize": {ANY: Schedule("float_norm", "quantize_rows")},
     "rope_append": {ANY: Schedule("float_rope", "rope_append")},
     "attention": {ANY: Schedule("float_attention", "attention")},
+    "attention_decode": {ANY: Schedule("attention_decode", "attention_decode")},
+    "attention_merge": {ANY: Schedule("attention_decode", "attention_merge")},
+    "attention_prefill": {ANY: Schedule("attention_prefill", "attention_prefill")},
     "rmsnorm": {ANY: Schedule("float_norm", "rmsnorm")},
     "lm_head": {ANY: Schedule("float_head", "lm_head")},
 }

@@ -108,6 +108,16 @@ def tree_sum(x: Expr) -> Expr:
     return T.Shuffle([x], [0]) + T.Shuffle([x], [1])
 
 
+def tree_max(x: Expr) -> Expr:
+    """Largest of a vector's lanes, finite or -∞."""
+    lanes = lanes_of(x)
+    while lanes > 2:
+        lanes //= 2
+        half = _typed("float32", lanes)
+        x = T.max(T.vectorlow(x, dtype=half), T.vectorhigh(x, dtype=half))
+    return T.max(T.Shuffle([x], [0]), T.Shuffle([x], [1]))
+
+
 def exp(x: Expr) -> Expr:
     """e^x for x ≤ 0 (valid to 88), within 1 ulp; +0 below -87.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from .float_ops import Expr, f32_to_f16, mul, vector
+from .float_ops import Expr, f32_to_f16, mul, round_significant, vector
 from .float_tier import native_f16
 from .tier import Tier
+
+EXACT_BITS = 13
+"""Significant bits of queries and attention weights: their products with float16 are exact in float32."""
 
 KEY_BLOCK = 16
 """Keys that lie side by side in the key cache, [KV][context / 16][D][16]."""
@@ -16,6 +19,7 @@ KEY_BLOCK = 16
 def rope_append(tier: Tier, head_dim: int) -> PrimFunc:
     """Rotate query head u < H in place; for u ≥ H rotate key head u - H into the cache and append its values.
 
+    Queries are rounded to EXACT_BITS.
     Halves are rotated against each other (NeoX): with c, s of the token's position,
     a' = a·c - b·s and b' = b·c + a·s. The cache is float16.
 
@@ -68,7 +72,9 @@ def rope_append(tier: Tier, head_dim: int) -> PrimFunc:
                 rotate(qkv, t, head * head_dim, cos, sin, at, rotated)
                 if head < heads:
                     for j in T.unroll(head_dim // lanes):
-                        qkv[t, vector(head * head_dim + j * lanes, lanes)] = rotated[vector(j * lanes, lanes)]
+                        qkv[t, vector(head * head_dim + j * lanes, lanes)] = round_significant(
+                            rotated[vector(j * lanes, lanes)], EXACT_BITS
+                        )
                 else:
                     kv_head: T.let = head - heads
                     for j in T.unroll(head_dim // lanes):

@@ -21,3 +21,27 @@ def accumulator_lanes(tier: Tier) -> int:
     if "avx2" in tier.requires or tier.architecture == "arm64":
         return 64
     return 32 if tier.architecture == "x86_64" else 16
+
+
+def register_lanes(tier: Tier) -> int:
+    """Float32 lanes of a vector register; 4 where LLVM takes the lanes one by one."""
+    if "avx512vl" in tier.requires:
+        return 16
+    return 8 if "avx2" in tier.requires else 4
+
+
+def accumulator_registers(tier: Tier) -> int:
+    """Registers of a tile of accumulators, leaving room for its two operands.
+
+    Of 32 in AVX-512 and NEON, of 16 in AVX2, of 16 in SSE2, which needs more of them for a product.
+    """
+    if "avx512vl" in tier.requires or tier.architecture == "arm64":
+        return 24
+    if "avx2" in tier.requires:
+        return 12
+    return 8 if tier.architecture == "x86_64" else 4
+
+
+def query_rows(tier: Tier) -> int:
+    """Queries that meet a converted vector of keys or values in registers."""
+    return 8 if "avx512vl" in tier.requires else 4

@@ -14,6 +14,8 @@ Array = npt.NDArray[Any]
 f32 = np.float32
 
 MAGIC = f32(12582912.0)
+KEY_CHUNK = 128
+LOWEST = np.finfo(f32).min
 EXP_COEFFICIENTS = (
     0.0013814540579915047,
     0.00836874544620514,
@@ -104,22 +106,31 @@ def rope(x: Array, cos: Array, sin: Array) -> Array:
     return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
 
 
-def attention(query: Array, keys: Array, values: Array, scale: float) -> Array:
-    """One head, one token: query [D]; keys and values float32 [visible][D]."""
-    visible, head_dim = keys.shape
-    padded = -(-visible // 16) * 16
-    q = round_significant(query, 13)
-    partial = np.zeros((4, visible), f32)
-    for d in range(head_dim):
-        partial[d % 4] = partial[d % 4] + q[d] * keys[:, d]
-    scores = np.full(padded, -1e30, f32)
-    scores[:visible] = ((partial[0] + partial[1]) + (partial[2] + partial[3])) * f32(scale)
-    weights = exp(scores - scores.max())
-    lanes = np.zeros(16, f32)
-    for block in weights.reshape(-1, 16):
-        lanes = lanes + block
-    probabilities = round_significant(weights * (f32(1) / tree_sum(lanes)), 13)
-    total = np.zeros(head_dim, f32)
-    for key in range(visible):
-        total = total + probabilities[key] * values[key]
-    return total
+def attention(query: Array, keys: Array, values: Array, last: Array, scale: float) -> Array:
+    """Rows query [R][D] of one key head, of 13 significant bits; last [R]: the last key each may see.
+
+    keys and values float32 [K][D]. Chunks of 128 keys, merged in ascending order.
+    """
+    rows, head_dim = query.shape
+    maximum, weight = np.full(rows, LOWEST), np.zeros(rows, f32)
+    total = np.zeros((rows, head_dim), f32)
+    for first in range(0, last.max() + 1, KEY_CHUNK):
+        k, v = keys[first : first + KEY_CHUNK], values[first : first + KEY_CHUNK]
+        dot = np.zeros((rows, len(k)), f32)
+        for d in range(head_dim):
+            dot = dot + query[:, d, None] * k[:, d]
+        scores = np.full((rows, KEY_CHUNK), -np.inf, f32)
+        scores[:, : len(k)] = dot * f32(scale)
+        scores[np.arange(first, first + KEY_CHUNK) > last[:, None]] = -np.inf
+        m = np.maximum(scores.max(axis=1), LOWEST)
+        p = round_significant(exp(scores - m[:, None]), 13)
+        lanes, o = np.zeros((rows, 16), f32), np.zeros((rows, head_dim), f32)
+        for block in range(KEY_CHUNK // 16):
+            lanes = lanes + p[:, block * 16 : block * 16 + 16]
+        for key in range(len(k)):
+            o = o + p[:, key, None] * v[key]
+        merged = np.maximum(maximum, m)
+        a, b = exp(maximum - merged), exp(m - merged)
+        maximum, weight = merged, weight * a + tree_sum(lanes) * b
+        total = total * a[:, None] + o * b[:, None]
+    return total * (f32(1) / weight)[:, None]

@@ -17,6 +17,9 @@ from tests.schedules.harness import TIER_NAMES, Program, link
 HEAD_DIMS = (16, 32, 64, 128)
 EPS = 1e-5
 
+# (head dimension, query heads of a key head): powers of two and others, one row to many, one tile to many
+ATTENTION_SHAPES = ((16, 8), (32, 2), (48, 3), (80, 5), (128, 4), (256, 1))
+
 
 def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str, Any]:
     """Every float kernel by symbol: those specialised for a head dimension once for each given."""
@@ -24,7 +27,15 @@ def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str,
     kernels |= {name: kernel(name, tier, eps=EPS) for name in ("rmsnorm", "rmsnorm_quantize")}
     for d in head_dims:
         kernels[f"rope_append_{d}"] = kernel("rope_append", tier, head_dim=d)
-        kernels[f"attention_{d}"] = kernel("attention", tier, head_dim=d, scale=d**-0.5)
+    return {symbol: built.prim_func for symbol, built in kernels.items()}
+
+
+def attention_kernels(tier: Tier, shapes: Sequence[tuple[int, int]] = ATTENTION_SHAPES) -> dict[str, Any]:
+    """The attention kernels by symbol, once for each (head dimension, group) given."""
+    kernels = {f"attention_merge_{d}": kernel("attention_merge", tier, head_dim=d) for d, _ in shapes}
+    for name in ("attention_decode", "attention_prefill"):
+        for d, group in shapes:
+            kernels[f"{name}_{d}_{group}"] = kernel(name, tier, head_dim=d, scale=d**-0.5, group=group)
     return {symbol: built.prim_func for symbol, built in kernels.items()}
 
 
@@ -65,3 +76,10 @@ def float_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     tier = TIERS[request.param]
     folder = tmp_path_factory.mktemp(f"float-{tier.name}")
     return link(lambda: float_kernels(tier) | building_blocks(tier), tier, folder)
+
+
+@pytest.fixture(scope="session", params=TIER_NAMES)
+def attention_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The attention kernels on each tier this workstation can run."""
+    tier = TIERS[request.param]
+    return link(lambda: attention_kernels(tier), tier, tmp_path_factory.mktemp(f"attention-{tier.name}"))

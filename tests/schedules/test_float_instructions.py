@@ -11,7 +11,7 @@ import pytest
 
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
-from tests.schedules.conftest import HEAD_DIMS, float_kernels
+from tests.schedules.conftest import HEAD_DIMS, attention_kernels, float_kernels
 
 TRIPLES = {
     "x86_64": "x86_64-unknown-linux-gnu",
@@ -21,7 +21,7 @@ TRIPLES = {
 }
 
 # Their products are exact (13 significant bits by float16, 16 by bfloat16): fusing changes nothing.
-EXACT_PRODUCTS = ("attention", "lm_head")
+EXACT_PRODUCTS = ("attention_decode", "attention_prefill", "lm_head")
 
 FUSED = re.compile(
     r"vfn?m(add|sub)\w*|vfmaddsub\w*|vfmsubadd\w*"  # x86
@@ -48,7 +48,10 @@ def listing(tier_name: str) -> str:
 @cache
 def chosen_kernels(tier_name: str) -> dict[str, Any]:
     """The smallest and the largest head dimension stand for all."""
-    return float_kernels(TIERS[tier_name], (min(HEAD_DIMS), max(HEAD_DIMS)))
+    tier = TIERS[tier_name]
+    return float_kernels(tier, (min(HEAD_DIMS), max(HEAD_DIMS))) | attention_kernels(
+        tier, ((16, 8), (128, 4))
+    )
 
 
 def kernels(tier_name: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,230 @@
+"""Attention of some query rows to one chunk of keys: what decode and prefill have in common.
+
+The canonical result (NUMERICS, "exactp"), the same bits on every tier and however tokens are split:
+
+* Keys are taken in chunks of KEY_CHUNK. In a chunk, score = (Σ_d q[d]·k[d] in the order of d, one chain per
+  key) · scale; m = the largest visible score; p = round13(exp(score - m)), 0 where a key is not visible;
+  s = Σ p in 16 lane sums over blocks of 16 keys and their tree; o[d] = Σ p·v[d] in the order of keys, one
+  chain per d.
+* Chunks are merged in ascending order (`Running`): with m' = max(M, m), a = exp(M - m'), b = exp(m - m'):
+  S = S·a + s·b, O = O·a + o·b. The output is O · (1 / S).
+
+Queries (rounded by `rope_append`) and p have 13 significant bits, float16 has 11: products are exact in
+float32, a fused multiply-add gives the same bits as a product and a sum, and no fence is needed.
+A masked score is -∞ and m at least LOWEST: without a visible key m = LOWEST, s = 0, o = 0, and the merge
+changes nothing. Keys and values behind the last visible position are never multiplied by a weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm.script import tirx as T
+
+from .float_ops import (
+    ALL,
+    LANES,
+    Expr,
+    constant,
+    exp,
+    f16_to_f32,
+    mul,
+    round_significant,
+    splat,
+    tree_max,
+    tree_sum,
+    vector,
+)
+from .float_rope import EXACT_BITS, KEY_BLOCK
+from .float_tier import accumulator_registers, native_f16, register_lanes
+from .tier import Tier
+
+KEY_CHUNK = 128
+"""Keys whose softmax is computed together; also the unit of work that decode deals to threads."""
+
+CHUNK_BLOCKS = KEY_CHUNK // KEY_BLOCK
+
+LOWEST = -3.4028234663852886e38
+"""The smallest finite float32: maximum of no scores."""
+
+_MASKED = float("-inf")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an attention kernel is specialised for, and the register tiles that follow from it.
+
+    A score tile is `rows` queries by `key_blocks` blocks of keys, `key_lanes` keys of each block at a time; a
+    value tile is `rows` queries by `columns` of the head dimension, in vectors of `column_lanes`.
+    """
+
+    head_dim: int
+    scale: float
+    group: int
+    native: bool
+    rows: int
+    key_blocks: int
+    key_lanes: int
+    columns: int
+    column_lanes: int
+
+    @staticmethod
+    def of(tier: Tier, head_dim: int, scale: float, group: int, rows: int) -> Shape:
+        """Tiles of `rows` queries that fill the accumulators of the tier."""
+        lanes = max(1, accumulator_registers(tier) // rows) * register_lanes(tier)  # for each query
+        lanes = 1 << (lanes.bit_length() - 1) if lanes < LANES else lanes // LANES * LANES
+        passes = -(-head_dim // lanes)
+        blocks = max(1, min(CHUNK_BLOCKS, lanes // KEY_BLOCK))
+        return Shape(
+            head_dim=head_dim,
+            scale=scale,
+            group=group,
+            native=native_f16(tier),
+            rows=rows,
+            key_blocks=1 << (blocks.bit_length() - 1),
+            key_lanes=min(lanes, KEY_BLOCK),
+            columns=lanes if lanes < LANES else -(-head_dim // passes // LANES) * LANES,
+            column_lanes=min(lanes, LANES),
+        )
+
+    @property
+    def score_tile(self) -> tuple[int, int, int]:
+        """Shape of the accumulators of a score tile."""
+        return self.rows, self.key_blocks, self.key_lanes
+
+    @property
+    def value_tile(self) -> tuple[int, int, int]:
+        """Shape of the accumulators of a value tile."""
+        return self.rows, self.columns // self.column_lanes, self.column_lanes
+
+
+@T.inline
+def _score_tile(
+    shape: Shape,
+    rows: int,
+    blocks: int,
+    query: Expr,
+    query_row: Expr,
+    keys: Expr,
+    kv_head: Expr,
+    block: Expr,
+    first: Expr,
+    scores: Expr,
+    row: Expr,
+    acc: Expr,
+) -> None:
+    for part in T.unroll(KEY_BLOCK // shape.key_lanes):
+        for r in T.unroll(rows):
+            for b in T.unroll(blocks):
+                acc[r, b, vector(0, shape.key_lanes)] = constant(0.0, shape.key_lanes)
+        for d in range(shape.head_dim):
+            for b in T.unroll(blocks):
+                key: T.let = f16_to_f32(
+                    keys[kv_head, block + first + b, d, vector(part * shape.key_lanes, shape.key_lanes)],
+                    shape.native,
+                )
+                for r in T.unroll(rows):
+                    acc[r, b, vector(0, shape.key_lanes)] = (
+                        acc[r, b, vector(0, shape.key_lanes)]
+                        + splat(query[query_row + r, d], shape.key_lanes) * key
+                    )
+        for r in T.unroll(rows):
+            for b in T.unroll(blocks):
+                scores[row + r, vector((first + b) * KEY_BLOCK + part * shape.key_lanes, shape.key_lanes)] = (
+                    mul(acc[r, b, vector(0, shape.key_lanes)], constant(shape.scale, shape.key_lanes))
+                )
+
+
+@T.inline
+def score_rows(
+    shape: Shape,
+    rows: int,
+    query: Expr,
+    query_row: Expr,
+    keys: Expr,
+    kv_head: Expr,
+    block: Expr,
+    blocks: Expr,
+    scores: Expr,
+    row: Expr,
+    acc: Expr,
+) -> None:
+    """scores[row + r][key]: `rows` queries, `blocks` blocks of keys from the cache's block `block` on."""
+    whole: T.let = T.truncdiv(blocks, shape.key_blocks) * shape.key_blocks
+    for step in range(T.truncdiv(blocks, shape.key_blocks)):
+        _score_tile(
+            shape,
+            rows,
+            shape.key_blocks,
+            query,
+            query_row,
+            keys,
+            kv_head,
+            block,
+            step * shape.key_blocks,
+            scores,
+            row,
+            acc,
+        )
+    if shape.key_blocks > 1:
+        for step in range(blocks - whole):
+            _score_tile(
+                shape, rows, 1, query, query_row, keys, kv_head, block, whole + step, scores, row, acc
+            )
+
+
+@T.inline
+def softmax_row(scores: Expr, row: Expr, blocks: Expr, last: Expr, lanes: Expr) -> None:
+    """Scores of a row to rounded weights, in place; lanes[0, 0] = m, lanes[1, 0] = s.
+
+    `last`: the last visible key of the chunk, below 0 if there is none.
+    """
+    lanes[0, ALL] = constant(LOWEST, LANES)
+    for block in range(blocks):
+        visible: T.let = T.Select(
+            vector(block * LANES, LANES) <= splat(last, LANES),
+            scores[row, vector(block * LANES, LANES)],
+            constant(_MASKED, LANES),
+        )
+        scores[row, vector(block * LANES, LANES)] = visible
+        lanes[0, ALL] = T.max(lanes[0, ALL], visible)
+    maximum: T.let = tree_max(lanes[0, ALL])
+    lanes[1, ALL] = constant(0.0, LANES)
+    for block in range(blocks):
+        distance: T.let = scores[row, vector(block * LANES, LANES)] - splat(maximum, LANES)
+        weight: T.let = round_significant(exp(distance), EXACT_BITS)
+        scores[row, vector(block * LANES, LANES)] = weight
+        lanes[1, ALL] = lanes[1, ALL] + weight
+    lanes[0, 0] = maximum
+    lanes[1, 0] = tree_sum(lanes[1, ALL])
+
+
+@T.inline
+def value_tile(
+    shape: Shape,
+    rows: int,
+    columns: int,
+    weights: Expr,
+    row: Expr,
+    values: Expr,
+    kv_head: Expr,
+    first_key: Expr,
+    keys: Expr,
+    column: Expr,
+    acc: Expr,
+) -> None:
+    """acc[r, j] = Σ p·v: `rows` rows of weights, `columns` columns, the chunk's first `keys` keys."""
+    for r in T.unroll(rows):
+        for j in T.unroll(columns // shape.column_lanes):
+            acc[r, j, vector(0, shape.column_lanes)] = constant(0.0, shape.column_lanes)
+    for key in range(keys):
+        for j in T.unroll(columns // shape.column_lanes):
+            value: T.let = f16_to_f32(
+                values[kv_head, first_key + key, vector(column + j * shape.column_lanes, shape.column_lanes)],
+                shape.native,
+            )
+            for r in T.unroll(rows):
+                acc[r, j, vector(0, shape.column_lanes)] = (
+                    acc[r, j, vector(0, shape.column_lanes)]
+                    + splat(weights[row + r, key], shape.column_lanes) * value
+                )

@@ -1,0 +1,256 @@
+"""Attention of one token: chunks of keys on their own, so that threads share a long context, and the merge.
+
+The definition is in attention_chunk.py.
+"""
+
+from __future__ import annotations
+
+from tvm.script import tirx as T
+from tvm.tirx import PrimFunc
+
+from .attention_chunk import (
+    CHUNK_BLOCKS,
+    KEY_CHUNK,
+    LOWEST,
+    Shape,
+    score_rows,
+    softmax_row,
+    value_tile,
+)
+from .float_ops import ALL, LANES, Expr, constant, exp, mul, splat, vector
+from .float_rope import KEY_BLOCK
+from .float_tier import query_rows
+from .tier import Tier
+
+MERGE_CHUNKS = 16
+"""Chunks whose factors are computed together: a lane is a chunk."""
+
+
+def attention_decode(tier: Tier, head_dim: int, scale: float, group: int) -> PrimFunc:
+    """o, m and s of one chunk of keys for all query heads of a key head, which read keys and values once.
+
+    Unit u is chunk u / KV and key head u % KV; a chunk that begins behind the position is left as it is.
+
+    Buffers: qkv row, key cache uint16 [KV][context / 16][D][16], value cache uint16 [KV][context][D], scratch
+    [group][KEY_CHUNK] (at most 8 KB), out [context / KEY_CHUNK][H][D] (the quotient rounded up), statistics
+    [context / KEY_CHUNK][H][2] (m, s). Scalars: count and begin of the units, position, KV, context (a
+    multiple of 16).
+    """
+    passes = -(-group // query_rows(tier))
+    rows = -(-group // passes)
+    shape = Shape.of(tier, head_dim, scale, group, rows)
+    whole, rest = divmod(group, rows)
+    lanes = shape.column_lanes
+
+    @T.inline
+    def scores_of(
+        rows: int,
+        first: Expr,
+        base: Expr,
+        kv_head: Expr,
+        chunk: Expr,
+        blocks: Expr,
+        query: Expr,
+        keys: Expr,
+        scores: Expr,
+        acc: Expr,
+    ) -> None:
+        score_rows(
+            shape, rows, query, base + first, keys, kv_head, chunk * CHUNK_BLOCKS, blocks, scores, first, acc
+        )
+
+    @T.inline
+    def sum_columns(
+        rows: int,
+        columns: int,
+        column: Expr,
+        first: Expr,
+        base: Expr,
+        kv_head: Expr,
+        chunk: Expr,
+        visible: Expr,
+        scores: Expr,
+        values: Expr,
+        out: Expr,
+        acc: Expr,
+    ) -> None:
+        value_tile(
+            shape, rows, columns, scores, first, values, kv_head, chunk * KEY_CHUNK, visible, column, acc
+        )
+        for r in T.unroll(rows):
+            for j in T.unroll(columns // lanes):
+                out[chunk, base + first + r, vector(column + j * lanes, lanes)] = acc[r, j, vector(0, lanes)]
+
+    @T.inline
+    def sum_values(
+        rows: int,
+        first: Expr,
+        base: Expr,
+        kv_head: Expr,
+        chunk: Expr,
+        visible: Expr,
+        scores: Expr,
+        values: Expr,
+        out: Expr,
+        acc: Expr,
+    ) -> None:
+        for tile in range(head_dim // shape.columns):
+            sum_columns(
+                rows,
+                shape.columns,
+                tile * shape.columns,
+                first,
+                base,
+                kv_head,
+                chunk,
+                visible,
+                scores,
+                values,
+                out,
+                acc,
+            )
+        if head_dim % shape.columns > 0:
+            sum_columns(
+                rows,
+                head_dim % shape.columns,
+                head_dim - head_dim % shape.columns,
+                first,
+                base,
+                kv_head,
+                chunk,
+                visible,
+                scores,
+                values,
+                out,
+                acc,
+            )
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        qkv_data: T.handle,
+        key_data: T.handle,
+        value_data: T.handle,
+        scratch_data: T.handle,
+        out_data: T.handle,
+        statistics_data: T.handle,
+        count: T.int32,
+        begin: T.int32,
+        position: T.int32,
+        kv_heads: T.int32,
+        context: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        query = T.match_buffer(qkv_data, (kv_heads * group, head_dim), "float32")
+        keys = T.match_buffer(key_data, (kv_heads, T.shift_right(context, 4), head_dim, KEY_BLOCK), "uint16")
+        values = T.match_buffer(value_data, (kv_heads, context, head_dim), "uint16")
+        scores = T.match_buffer(scratch_data, (group, KEY_CHUNK), "float32")
+        out = T.match_buffer(
+            out_data, (T.truncdiv(context + KEY_CHUNK - 1, KEY_CHUNK), kv_heads * group, head_dim), "float32"
+        )
+        statistics = T.match_buffer(
+            statistics_data, (T.truncdiv(context + KEY_CHUNK - 1, KEY_CHUNK), kv_heads * group, 2), "float32"
+        )
+        score_acc = T.alloc_buffer(shape.score_tile, "float32")
+        value_acc = T.alloc_buffer(shape.value_tile, "float32")
+        row_lanes = T.alloc_buffer((2, LANES), "float32")
+        for i in range(count):
+            chunk: T.let = T.truncdiv(begin + i, kv_heads)
+            kv_head: T.let = T.truncmod(begin + i, kv_heads)
+            base: T.let = kv_head * group
+            visible: T.let = T.min(position + 1 - chunk * KEY_CHUNK, KEY_CHUNK)
+            blocks: T.let = T.shift_right(visible + KEY_BLOCK - 1, 4)
+            if visible > 0:
+                for tile in range(whole):
+                    scores_of(rows, tile * rows, base, kv_head, chunk, blocks, query, keys, scores, score_acc)
+                if rest > 0:
+                    scores_of(
+                        rest, whole * rows, base, kv_head, chunk, blocks, query, keys, scores, score_acc
+                    )
+                for row in range(group):
+                    softmax_row(scores, row, blocks, visible - 1, row_lanes)
+                    for j in T.unroll(2):
+                        statistics[chunk, base + row, j] = row_lanes[j, 0]
+                for tile in range(whole):
+                    sum_values(
+                        rows, tile * rows, base, kv_head, chunk, visible, scores, values, out, value_acc
+                    )
+                if rest > 0:
+                    sum_values(
+                        rest, whole * rows, base, kv_head, chunk, visible, scores, values, out, value_acc
+                    )
+
+    return kernel
+
+
+def attention_merge(tier: Tier, head_dim: int) -> PrimFunc:
+    """The chunks of attention_decode, merged in ascending order, and divided: the output of every head.
+
+    Buffers: partial [context / KEY_CHUNK][H][D], statistics [context / KEY_CHUNK][H][2] (m, s), out [H][D].
+    Scalars: count of heads to merge, position, H.
+    """
+    vectors = head_dim // LANES
+
+    @T.inline
+    def factors(
+        statistics: Expr, head: Expr, first: Expr, here: Expr, maximum: Expr, old: Expr, new: Expr, part: Expr
+    ) -> None:
+        """old[c], new[c]: what S and O so far, and chunk first + c, are multiplied by."""
+        for c in T.unroll(MERGE_CHUNKS):
+            part[c] = T.float32(LOWEST)
+        for c in range(here):
+            part[c] = statistics[first + c, head, 0]
+        for c in T.unroll(MERGE_CHUNKS):
+            old[c] = maximum[0]
+            maximum[0] = T.max(maximum[0], part[c])
+            new[c] = maximum[0]
+        old_distance: T.let = old[ALL] - new[ALL]
+        new_distance: T.let = part[ALL] - new[ALL]
+        old[ALL] = exp(old_distance)
+        new[ALL] = exp(new_distance)
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        partial_data: T.handle,
+        statistics_data: T.handle,
+        out_data: T.handle,
+        count: T.int32,
+        position: T.int32,
+        heads: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        partial = T.match_buffer(
+            partial_data, (T.truncdiv(position, KEY_CHUNK) + 1, heads, vectors, LANES), "float32"
+        )
+        statistics = T.match_buffer(
+            statistics_data, (T.truncdiv(position, KEY_CHUNK) + 1, heads, 2), "float32"
+        )
+        out = T.match_buffer(out_data, (heads, vectors, LANES), "float32")
+        total = T.alloc_buffer((vectors, LANES), "float32")
+        weight = T.alloc_buffer((1,), "float32")
+        maximum = T.alloc_buffer((1,), "float32")
+        old = T.alloc_buffer((MERGE_CHUNKS,), "float32")
+        new = T.alloc_buffer((MERGE_CHUNKS,), "float32")
+        part = T.alloc_buffer((MERGE_CHUNKS,), "float32")
+        for head in range(count):
+            visible: T.let = T.truncdiv(position, KEY_CHUNK) + 1
+            maximum[0] = T.float32(LOWEST)
+            weight[0] = T.float32(0.0)
+            for j in T.unroll(vectors):
+                total[j, ALL] = constant(0.0, LANES)
+            for step in range(T.truncdiv(visible + MERGE_CHUNKS - 1, MERGE_CHUNKS)):
+                first: T.let = step * MERGE_CHUNKS
+                here: T.let = T.min(visible - first, MERGE_CHUNKS)
+                factors(statistics, head, first, here, maximum, old, new, part)
+                for c in range(here):
+                    a: T.let = old[c]
+                    b: T.let = new[c]
+                    weight[0] = mul(weight[0], a) + mul(statistics[first + c, head, 1], b)
+                    for j in T.unroll(vectors):
+                        total[j, ALL] = mul(total[j, ALL], splat(a, LANES)) + mul(
+                            partial[first + c, head, j, ALL], splat(b, LANES)
+                        )
+            inverse: T.let = T.float32(1.0) / weight[0]
+            for j in T.unroll(vectors):
+                out[head, j, ALL] = total[j, ALL] * splat(inverse, LANES)
+
+    return kernel
