@@ -9,6 +9,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from edgebit.commands.bench import bench_command
 from edgebit.commands.chat import CONTEXT_SETTINGS, chat_command
 from edgebit.commands.compile import compile_command
 from edgebit.commands.export import export_command
@@ -30,6 +31,7 @@ app.command("compile")(compile_command)
 app.command("export")(export_command)
 app.command("run")(run_command)
 app.command("chat", context_settings=CONTEXT_SETTINGS)(chat_command)
+app.command("bench")(bench_command)
 app.command("inspect")(inspect_command)
 app.command("targets")(targets_command)
 

@@ -34,7 +34,7 @@ LINK_FLAGS = (
 
 # What native/port.h declares, and what compilers put in place of loops. A device has these whatever its libc.
 LIBC_SYMBOLS = frozenset(
-    "bcmp free getauxval getenv malloc memcmp memcpy memmove memset mmap munmap "
+    "bcmp clock_gettime free getauxval getenv malloc memcmp memcpy memmove memset mmap munmap "
     "pthread_create pthread_join strlen syscall".split()
 )
 LIBC_NAMES = frozenset({"libc.so.6", "libpthread.so.0", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"})

@@ -19,6 +19,11 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
     python3 chat.py
     python3 chat.py --prompt "turn on the kitchen light"
 
+## Measure its speed on this machine
+
+    python3 bench.py
+    python3 bench.py --profile --sweep
+
 ## From Python, in this folder
 
     from edgebit_runtime import load
@@ -37,7 +42,7 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
 | `libmodel.so` | Kernels for {tiers}, and the runtime; the best kernels for this CPU are taken |
 | `weights.bin` | Weights, mapped into memory and shared by all processes |
 | `tokenizer.bin` | Tokenizer and chat format |
-| `edgebit_runtime/`, `chat.py` | The loader and the chat program |
+| `edgebit_runtime/`, `chat.py`, `bench.py` | The loader and the programs |
 
 The loader checks every file against the manifest (the content of files over 64 MB with EDGEBIT_VERIFY=1).
 Answers do not depend on CPU or number of threads.

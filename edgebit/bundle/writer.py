@@ -28,7 +28,7 @@ RUNTIME = "edgebit_runtime"
 WEIGHTS_LAYOUT = "U16"
 
 PACKAGE = Path(__file__).resolve().parent.parent
-LAUNCHER = Path(__file__).resolve().parent / "launcher" / "chat.py"
+PROGRAMS = tuple(Path(__file__).resolve().parent / "launcher" / name for name in ("bench.py", "chat.py"))
 LICENSE = Path(__file__).resolve().parent / "LICENSE"
 
 
@@ -118,12 +118,13 @@ def describe(compiled: CompiledModel, weights_id: bytes, folder: Path) -> Manife
 
 
 def copy_runtime(folder: Path) -> None:
-    """The loader (standard-library Python), the chat program at the root, and the license of both."""
+    """The loader (standard-library Python), the programs at the root, and the license of both."""
     runtime = folder / RUNTIME
     runtime.mkdir()
     for path in sorted((PACKAGE / "runtime").glob("*.py")):
         shutil.copyfile(path, runtime / path.name)
-    shutil.copyfile(LAUNCHER, folder / LAUNCHER.name)
+    for program in PROGRAMS:
+        shutil.copyfile(program, folder / program.name)
     shutil.copyfile(LICENSE, folder / "LICENSE")
 
 
@@ -140,9 +141,10 @@ def file_entry(path: Path) -> FileEntry:
 
 
 def set_modes(folder: Path) -> None:
-    """Readable by all whatever the umask; only the program at the root is executable."""
+    """Readable by all whatever the umask; only the programs at the root are executable."""
+    executable = {folder / program.name for program in PROGRAMS}
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() or path == folder / LAUNCHER.name else 0o644)
+        path.chmod(0o755 if path.is_dir() or path in executable else 0o644)
 
 
 def check_output(output: Path) -> Path:

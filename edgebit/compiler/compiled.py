@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgebit.compiler.emit import plan_source
-from edgebit.compiler.plan import CHUNK, Plan
+from edgebit.compiler.plan import Plan
+from edgebit.compiler.summary import Facts, summarize
 from edgebit.compiler.target import Target
 from edgebit.compiler.weights import Weights
 from edgebit.graph import GraphMetadata
 from edgebit.schedules.tier import TIERS
-
-Facts = Mapping[str, "str | int | float | bool | list[str] | None"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,7 @@ class CompiledModel:
 
     @property
     def plan_summary(self) -> Facts:
-        kernels = Counter(step.kernel.symbol for step in (*self.plan.decode, *self.plan.head))
-        return {
-            "steps_per_token": len(self.plan.decode) + len(self.plan.head),
-            "chunk": CHUNK,
-            "kernels": [f"{name} x {count}" for name, count in sorted(kernels.items())],
-        }
+        return summarize(self.plan)
 
     @property
     def memory(self) -> Facts:

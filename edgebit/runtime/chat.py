@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 from . import load
 from .errors import RuntimeModelError
 from .model import Model
+from .program import run_program
 
 HELP = """\
 /reset  forget the conversation
@@ -126,20 +126,4 @@ def run(arguments: Sequence[str]) -> None:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a replaced stream may have none
-        if reconfigure is not None:
-            reconfigure(errors="replace")
-    try:
-        run(sys.argv[1:] if arguments is None else arguments)
-    except RuntimeModelError as error:
-        if os.environ.get("EDGEBIT_DEBUG"):
-            raise
-        print(f"edgebit: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader has left; leave quietly, also when Python flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    return run_program(run, arguments)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .errors import ContextFullError, RuntimeModelError
-from .library import ADD_BOS, ERROR_CONTEXT, MESSAGE_SIZE, PARSE_SPECIAL, Info, SamplingStruct, bind
+from .library import ADD_BOS, ERROR_CONTEXT, MESSAGE_SIZE, PARSE_SPECIAL, Info, SamplingStruct, StepTime, bind
 
 LIBRARY = "libmodel.so"
+DECODE, PREFILL, HEAD = 0, 1, 2  # phases of the plan
 LARGEST_INT32 = 2**31 - 1
 
 
@@ -141,6 +142,27 @@ class Engine:
             sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, sampling.seed & (2**64 - 1)
         )
         return self._check(self._library.eb_sample(self._open(), settings))
+
+    # ---- speed -----------------------------------------------------------------------------------
+
+    def profile(self, on: bool) -> None:
+        """Times every step from now on, from zero; or stops."""
+        self._library.eb_profile(self._open(), on)
+
+    def step_times(self, phase: int) -> List[Tuple[int, float]]:
+        """(calls, seconds) of each step of a phase (DECODE, PREFILL, HEAD) since `profile(True)`."""
+        count = self._check(self._library.eb_profile_times(self._open(), phase, None, 0))
+        times = (StepTime * count)()
+        self._check(self._library.eb_profile_times(self._open(), phase, times, count))
+        return [(time.calls, time.nanoseconds * 1e-9) for time in times]
+
+    def read_weights(self, offset: int, size: int, times: int) -> float:
+        """Seconds in which all threads together read a part of weights.bin `times` times."""
+        return self._check(self._library.eb_read_weights(self._open(), offset, size, times)) * 1e-9
+
+    def read_memory(self, size: int, times: int) -> float:
+        """Seconds in which all threads together read `size` bytes of new memory `times` times."""
+        return self._check(self._library.eb_read_memory(self._open(), size, times)) * 1e-9
 
     # ---- text ------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_float, c_int32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 
 from .errors import RuntimeModelError
 
@@ -43,6 +43,12 @@ class SamplingStruct(ctypes.Structure):
     ]
 
 
+class StepTime(ctypes.Structure):
+    """eb_step_time."""
+
+    _fields_ = [("calls", c_uint64), ("nanoseconds", c_uint64)]
+
+
 TraceFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32)
 
 MODEL = SESSION = POINTER_TO_FLOATS = c_void_p
@@ -74,6 +80,10 @@ FUNCTIONS = {
     "eb_is_special": (c_int32, [MODEL, c_int32]),
     "eb_chat_tokens": (c_int32, [MODEL, TEXTS, TEXTS, c_int32, c_int32, IDS, c_int32, MESSAGE, c_int32]),
     "eb_trace": (None, [SESSION, TraceFunction, c_void_p]),
+    "eb_profile": (None, [SESSION, c_int32]),
+    "eb_profile_times": (c_int32, [SESSION, c_int32, POINTER(StepTime), c_int32]),
+    "eb_read_weights": (c_int64, [SESSION, c_uint64, c_uint64, c_int32]),
+    "eb_read_memory": (c_int64, [SESSION, c_uint64, c_int32]),
     "eb_space_base": (c_void_p, [SESSION, c_int32]),
 }
 

@@ -72,12 +72,13 @@ def test_the_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None
     check = (
         "import edgebit, edgebit.schedules, sys\n"
         "from edgebit.bundle.link import NATIVE, public_functions\n"
-        "from edgebit.bundle.writer import LAUNCHER, LICENSE\n"
+        "from edgebit.bundle.writer import LICENSE, PROGRAMS\n"
         "from edgebit.compiler.target import known_targets\n"
         "assert edgebit.__file__.startswith(sys.argv[1]), edgebit.__file__\n"
         "assert edgebit.schedules.__file__.startswith(sys.argv[1])\n"
         "assert 'arm64' in known_targets()\n"
-        "assert LAUNCHER.is_file() and LICENSE.is_file() and public_functions(NATIVE / 'edgebit.h')\n"
+        "assert all(path.is_file() for path in (*PROGRAMS, LICENSE))\n"
+        "assert public_functions(NATIVE / 'edgebit.h')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     result = subprocess.run(

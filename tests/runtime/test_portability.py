@@ -16,7 +16,7 @@ from tests.runtime.builders import HERE, NATIVE, ZIG, build, compile_flags, toy_
 
 ALLOWED = set(
     "malloc free memcpy memset memcmp memmove bcmp strlen getenv mmap munmap syscall getauxval "
-    "pthread_create pthread_join".split()
+    "pthread_create pthread_join clock_gettime".split()
 )
 LINKER_OWN = set(
     "_DYNAMIC __gmon_start__ __cxa_finalize _ITM_deregisterTMCloneTable _ITM_registerTMCloneTable".split()

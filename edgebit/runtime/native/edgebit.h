@@ -150,6 +150,25 @@ typedef void (*eb_trace_function)(void *user, int32_t phase, int32_t step);
 /* Calls `function` after every step of the plan, on the caller's thread, while all other threads wait. NULL: off. */
 EB_API void eb_trace(eb_session *session, eb_trace_function function, void *user);
 
+typedef struct eb_step_time {
+  uint64_t calls;
+  uint64_t nanoseconds; /* of all calls, the wait for the slowest thread included */
+} eb_step_time;
+
+/* Times every step from now on, from zero (on = 1), or stops (on = 0; the times stay). Takes the place of eb_trace. */
+EB_API void eb_profile(eb_session *session, int32_t on);
+
+/* Times of the steps of an enum eb_phase in plan order; behind those of EB_HEAD stand parts that are no steps of the
+ * plan. Returns the count there is (may be more than `capacity`; those beyond it are not written), or a negative code. */
+EB_API int32_t eb_profile_times(const eb_session *session, int32_t phase, eb_step_time *times, int32_t capacity);
+
+/* Nanoseconds that all threads of the session take to read bytes [offset, offset + bytes) of weights.bin `times` times,
+ * each thread its own part, with wide loads: the speed of the memory that decoding lives on. Or a negative code. */
+EB_API int64_t eb_read_weights(eb_session *session, uint64_t offset, uint64_t bytes, int32_t times);
+
+/* The same with `bytes` of new memory, on large pages where the system gives them. */
+EB_API int64_t eb_read_memory(eb_session *session, uint64_t bytes, int32_t times);
+
 /* First byte of a memory space of plan.h (EB_SCRATCH: the first thread's block); NULL for an unknown space. */
 EB_API void *eb_space_base(eb_session *session, int32_t space);
 

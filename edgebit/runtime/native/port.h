@@ -26,6 +26,8 @@ char *getenv(const char *name);
 void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
 int munmap(void *address, size_t bytes);
 long syscall(long number, ...);
+typedef struct { long seconds, nanoseconds; } eb_timespec;
+int clock_gettime(int clock, eb_timespec *time);
 #if defined(__aarch64__) || defined(__arm__)
 unsigned long getauxval(unsigned long type);
 #endif
@@ -50,7 +52,14 @@ enum { EB_PROT_READ = 1, EB_PROT_WRITE = 2 };
 enum { EB_MAP_SHARED = 1, EB_MAP_PRIVATE = 2, EB_MAP_ANONYMOUS = 0x20, EB_MAP_NORESERVE = 0x4000 };
 enum { EB_MADV_HUGEPAGE = 14 };
 enum { EB_FUTEX_WAIT_PRIVATE = 128, EB_FUTEX_WAKE_PRIVATE = 129 };
+enum { EB_CLOCK_MONOTONIC = 1 };
 #define EB_MAP_FAILED ((void *)-1)
+
+static inline uint64_t eb_nanoseconds(void) {
+  eb_timespec now = {0, 0};
+  clock_gettime(EB_CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.seconds * 1000000000u + (uint64_t)now.nanoseconds;
+}
 
 /* ---- CPU -------------------------------------------------------------------------------------------------- */
 

@@ -1,9 +1,11 @@
+#include "bandwidth.h"
 #include "cpu.h"
 #include "execute.h"
 #include "head.h"
 #include "message.h"
 #include "model.h"
 #include "port.h"
+#include "profile.h"
 #include "sampler.h"
 
 /* What the team does together: the tokens of a chunk, and hidden states or logits of some of its rows. */
@@ -19,6 +21,7 @@ struct eb_session {
   eb_mapping work;  /* activations, scratch, tokens, logits, sampler */
   eb_mapping cache; /* on its own: it grows as it is touched */
   eb_execution execution;
+  eb_profiler profiler;
   int32_t *tokens; /* [chunk] */
   float *logits;   /* [vocab_size] */
   uint64_t *sampler_scratch; /* [vocab_size] */
@@ -45,6 +48,7 @@ static int map_memory(eb_session *session, int32_t threads) {
   uint64_t total = eb_align(plan->arena_bytes) + scratch * (uint64_t)threads + eb_align(token_bytes) +
                    eb_align(logit_bytes) + eb_align(sampler_bytes);
   if (!eb_map_zeroed(total, &session->work) || !eb_map_zeroed(plan->cache_bytes, &session->cache)) return 0;
+  if (!eb_profiler_open(&session->profiler, plan)) return 0;
   uint8_t *next = session->work.data;
   uint8_t **base = session->execution.base;
   base[EB_WEIGHTS] = session->model->weights.data;
@@ -97,6 +101,7 @@ void eb_session_close(eb_session *session) {
   eb_team_close(session->team);
   eb_unmap(&session->work);
   eb_unmap(&session->cache);
+  eb_profiler_close(&session->profiler);
   free(session);
 }
 
@@ -136,6 +141,7 @@ static void run_pass(void *user, int32_t thread) {
 
 static void run(eb_session *session, eb_pass pass) {
   session->pass = pass;
+  eb_profiler_begin(&session->profiler);
   eb_team_run(session->team, run_pass, session);
 }
 
@@ -147,17 +153,20 @@ static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count,
 
 /* ---- evaluation ------------------------------------------------------------------------------------------- */
 
+static int32_t check_process(eb_session *session) {
+  if (eb_team_is_here(session->team)) return 0;
+  eb_message(session->error, sizeof session->error,
+             "the session was opened before this process was forked: open one in this process");
+  return EB_ERROR_PROCESS;
+}
+
 static int32_t check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
   const eb_plan *plan = session->model->plan;
   if (!tokens || n < 1) {
     eb_message(session->error, sizeof session->error, "%d tokens to evaluate: expected at least one", (int)n);
     return EB_ERROR_ARGUMENT;
   }
-  if (!eb_team_is_here(session->team)) {
-    eb_message(session->error, sizeof session->error,
-               "the session was opened before this process was forked: open one in this process");
-    return EB_ERROR_PROCESS;
-  }
+  if (check_process(session)) return EB_ERROR_PROCESS;
   if (n > (int32_t)plan->context - session->position) {
     eb_message(session->error, sizeof session->error,
                "the context is full: %d of its %d tokens are used, %d more do not fit", (int)session->position,
@@ -259,6 +268,40 @@ int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
 void eb_trace(eb_session *session, eb_trace_function function, void *user) {
   session->execution.trace = function;
   session->execution.trace_user = user;
+}
+
+void eb_profile(eb_session *session, int32_t on) {
+  eb_profiler_switch(&session->profiler, on);
+  eb_trace(session, on ? eb_profiler_note : NULL, &session->profiler);
+}
+
+int32_t eb_profile_times(const eb_session *session, int32_t phase, eb_step_time *times, int32_t capacity) {
+  if (phase < 0 || phase >= EB_PHASES || (capacity > 0 && !times)) return EB_ERROR_ARGUMENT;
+  return eb_profiler_read(&session->profiler, phase, times, capacity);
+}
+
+static int32_t check_reading(eb_session *session, uint64_t bytes, uint64_t most, int32_t times) {
+  if (check_process(session)) return EB_ERROR_PROCESS;
+  if (bytes > 0 && bytes <= most && times > 0) return 0;
+  eb_message(session->error, sizeof session->error, "%llu bytes to read %d times: expected 1 to %llu, at least once",
+             (unsigned long long)bytes, (int)times, (unsigned long long)most);
+  return EB_ERROR_ARGUMENT;
+}
+
+int64_t eb_read_weights(eb_session *session, uint64_t offset, uint64_t bytes, int32_t times) {
+  const eb_mapping *weights = &session->model->weights;
+  uint64_t begin = offset / EB_ALIGNMENT * EB_ALIGNMENT;
+  int32_t failed = check_reading(session, bytes, offset < weights->bytes ? weights->bytes - offset : 0, times);
+  return failed ? failed : eb_time_reading(session->team, weights->data + begin, bytes, times);
+}
+
+int64_t eb_read_memory(eb_session *session, uint64_t bytes, int32_t times) {
+  int32_t failed = check_reading(session, bytes, SIZE_MAX / 2, times);
+  if (failed) return failed;
+  int64_t nanoseconds = eb_time_reading_own(session->team, bytes, times);
+  if (nanoseconds >= 0) return nanoseconds;
+  eb_message(session->error, sizeof session->error, "no memory to read %llu bytes from", (unsigned long long)bytes);
+  return EB_ERROR_ARGUMENT;
 }
 
 void *eb_space_base(eb_session *session, int32_t space) {

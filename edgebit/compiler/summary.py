@@ -1,0 +1,82 @@
+"""The plan as facts for people and for `edgebit bench`: what each step is and how many weights it streams."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from edgebit.compiler.plan import CHUNK, Argument, HeadKind, Plan, Space, Step, Value
+
+Facts = Mapping[str, "str | int | float | bool | list[str] | None"]
+
+_COMPONENT_BYTES = 128  # of a row of the first plane: int16 coefficients of 64 components
+_BOUND_BYTES = 20  # of a row: five floats
+_LAYER = re.compile(r"(^|_)(model_)?layers_\d+_")
+
+
+def summarize(plan: Plan) -> Facts:
+    """``kinds``: "KERNEL BYTES LABEL", each once; ``decode``, ``prefill``, ``head``: the steps as indices
+    into it, head with the logits behind its steps. BYTES are those of weights.bin that one run of the step
+    streams; all of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on. ``cache_bytes_per_token``:
+    what attention reads for each token of the context.
+    """
+    lists = {
+        "decode": [_kind(step) for step in plan.decode],
+        "prefill": [_kind(step) for step in plan.prefill],
+        "head": [*(_kind(step) for step in plan.head), _logits_kind(plan)],
+    }
+    kinds = list(dict.fromkeys(kind for steps in lists.values() for kind in steps))
+    index = {kind: str(i) for i, kind in enumerate(kinds)}
+    kernels = Counter(step.kernel.symbol for step in (*plan.decode, *plan.head))
+    offset, size = _span(plan.decode)
+    return {
+        "steps_per_token": len(plan.decode) + len(plan.head),
+        "chunk": CHUNK,
+        "kernels": [f"{name} x {count}" for name, count in sorted(kernels.items())],
+        "kinds": kinds,
+        **{name: " ".join(index[kind] for kind in steps) for name, steps in lists.items()},
+        "streamed_offset": offset,
+        "streamed_bytes": size,
+        "cache_bytes_per_token": plan.cache_bytes // plan.context,
+    }
+
+
+def _kind(step: Step) -> str:
+    return f"{step.kernel.name} {streamed_bytes(step)} {_LAYER.sub('', step.label)}"
+
+
+def _logits_kind(plan: Plan) -> str:
+    """How logits come from the hidden state: the runtime's own step behind those of the plan."""
+    head = plan.logits
+    slot, row_bytes = {
+        HeadKind.FULL: ("lm_head", 2 * head.width),
+        HeadKind.EXACT: ("screen", _COMPONENT_BYTES + head.plane_width * 3 // 4 + _BOUND_BYTES),
+        HeadKind.INT8: ("lm_head", head.width + 4),
+    }[head.kind]
+    return f"{head.kernels[slot].name} {plan.vocab_size * row_bytes} logits"
+
+
+def streamed_bytes(step: Step) -> int:
+    """Bytes of weights that the units of a step stride through. Rows looked up by token or position, and
+    norm weights, are not among them: kilobytes.
+    """
+    return sum(_streamed(step, argument) for argument in step.buffers)
+
+
+def _streamed(step: Step, argument: Argument) -> int:
+    if argument.space != Space.WEIGHTS or step.units.kind != Value.CONSTANT:
+        return 0
+    return step.units.value * argument.unit_stride
+
+
+def _span(steps: Iterable[Step]) -> tuple[int, int]:
+    """(offset, size) of the part of weights.bin that holds all that the steps stream."""
+    parts: Sequence[tuple[int, int]] = [
+        (argument.offset, argument.offset + _streamed(step, argument))
+        for step in steps
+        for argument in step.buffers
+        if _streamed(step, argument)
+    ]
+    first, last = min(begin for begin, _ in parts), max(end for _, end in parts)
+    return first, last - first

@@ -1,0 +1,145 @@
+"""Measuring a bundle on this machine: `python3 BUNDLE/bench.py`, or `edgebit bench BUNDLE`.
+
+The roofline is the speed that reading allows: bytes a second read by the same threads in the same run,
+divided by the bytes that decoding one token reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import List, Optional, Sequence, Tuple
+
+from .bench_conditions import available_cpus, conditions, load_average
+from .bench_measure import Bench, Measurement, Progress, choose_workload
+from .bench_plan import PlanFacts, read_plan
+from .bench_profile import take_profile
+from .bench_report import Report, Table
+from .engine import Engine
+from .errors import RuntimeModelError
+from .integrity import check_bundle
+from .program import run_program
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure. None: the CPUs worth using; 128 and 64 tokens, or what the context holds."""
+
+    threads: Optional[int] = None
+    prefill: Optional[int] = None
+    decode: Optional[int] = None
+    repeat: int = 5
+    profile: bool = False
+    sweep: bool = False
+
+
+def bench(folder: Path, options: Options, progress: Progress) -> Report:
+    """Measures a bundle. Raises RuntimeModelError where the bundle or the options do not allow it."""
+    load = load_average()
+    if options.threads is not None and options.threads < 1:
+        raise RuntimeModelError(f"--threads {options.threads}: expected at least 1")
+    manifest = check_bundle(folder)
+    plan = read_plan(manifest)
+    with closing(_Opened(folder, options.threads, plan, options)) as opened:
+        main = opened.measure(progress)
+        profiles = take_profile(opened.bench) if options.profile else []
+        own_memory_rate = opened.bench.own_memory_rate()
+    sweep = _sweep(folder, plan, options, progress) if options.sweep else []
+    return Report(
+        bundle=str(folder),
+        model=dict(manifest.get("model", {})),
+        plan=plan,
+        work=opened.bench.work,
+        bytes_per_token=opened.bench.bytes_per_token,
+        main=main,
+        own_memory_rate=own_memory_rate,
+        profiles=profiles,
+        sweep=sweep,
+        conditions=conditions(main.tier, main.threads, manifest, load),
+    )
+
+
+class _Opened:
+    """An engine of its own number of threads, and how long it took to open."""
+
+    def __init__(self, folder: Path, threads: Optional[int], plan: PlanFacts, options: Options) -> None:
+        start = perf_counter()
+        self._engine = Engine(folder, threads)
+        self._seconds = perf_counter() - start
+        context = self._engine.info.context
+        work = choose_workload(context, options.prefill, options.decode, options.repeat)
+        self.bench = Bench(self._engine, plan, work)
+
+    def measure(self, progress: Progress) -> Measurement:
+        return self.bench.measure(self._seconds, progress)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def _sweep(folder: Path, plan: PlanFacts, options: Options, progress: Progress) -> List[Measurement]:
+    """One measurement for every number of threads up to that of the CPUs."""
+    measurements = []
+    for threads in range(1, available_cpus() + 1):
+        with closing(_Opened(folder, threads, plan, options)) as opened:
+            measurements.append(opened.measure(progress))
+    return measurements
+
+
+# ---- the program -------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(prog="bench", description="Measure a bundle on this machine.")
+    options.add_argument("bundle", help="the bundle folder")
+    options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
+    options.add_argument("--prefill", type=int, metavar="P", help="tokens of the prompt; default 128")
+    options.add_argument("--decode", type=int, metavar="D", help="tokens after it; default 64")
+    options.add_argument("--repeat", type=int, default=5, metavar="R", help="repetitions; default 5")
+    options.add_argument("--profile", action="store_true", help="show where the time goes, kernel by kernel")
+    options.add_argument("--sweep", action="store_true", help="measure every number of threads too")
+    options.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return options
+
+
+def run(arguments: Sequence[str]) -> None:
+    chosen = parser().parse_args(arguments)
+    options = Options(
+        chosen.threads, chosen.prefill, chosen.decode, chosen.repeat, chosen.profile, chosen.sweep
+    )
+    report = bench(Path(chosen.bundle), options, show_progress)
+    if sys.stderr.isatty():
+        show_progress("")
+    if chosen.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        print("\n\n".join(text_of(table) for table in report.tables()))
+
+
+def show_progress(text: str) -> None:
+    """One line that changes, where somebody watches."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
+
+
+def text_of(table: Table) -> str:
+    """The table in columns, without lines."""
+    rows = [table.columns, *table.rows] if any(table.columns) else table.rows
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    lines = [table.title] if table.title else []
+    return "\n".join([*lines, *(_line(row, widths, table.left) for row in rows)])
+
+
+def _line(row: Tuple[str, ...], widths: Sequence[int], left: Sequence[int]) -> str:
+    cells = [f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)]
+    return "  ".join(cells).rstrip()
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
+    return run_program(run, arguments)

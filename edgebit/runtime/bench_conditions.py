@@ -1,0 +1,107 @@
+"""On what a measurement was made: processor, system, load; and the memory this process takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+BUSY_LOAD = 0.5  # processors busy with something else: figures are then of the machine's leftovers
+CPU_FOLDER = Path("/sys/devices/system/cpu/cpu0")
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
+
+
+def conditions(tier: str, threads: int, manifest: Dict[str, Any], load: List[float]) -> Dict[str, Any]:
+    """Facts for the JSON report; None where this system does not tell. `load`: the averages at the start."""
+    return {
+        "cpu": cpu_model(),
+        "board": _text(Path("/proc/device-tree/model")),
+        "cpus": available_cpus(),
+        "tier": tier,
+        "threads": threads,
+        "governor": _text(CPU_FOLDER / "cpufreq" / "scaling_governor"),
+        "last_level_cache_bytes": last_level_cache(),
+        "huge_pages": _chosen(_text(Path("/sys/kernel/mm/transparent_hugepage/enabled"))),
+        "load_average": load,
+        "busy": bool(load) and load[0] >= BUSY_LOAD,
+        "versions": {
+            "edgebit": manifest.get("edgebit"),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.release()}",
+        },
+    }
+
+
+def load_average() -> List[float]:
+    """Over 1, 5 and 15 minutes; empty where the system has none."""
+    try:
+        return [round(load, 2) for load in os.getloadavg()]
+    except (OSError, AttributeError):
+        return []
+
+
+def available_cpus() -> int:
+    """Processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> Optional[str]:
+    """The name in /proc/cpuinfo; on ARM, which has none there, implementer and part number."""
+    fields = dict(
+        line.split(":", 1)
+        for line in (_text(Path("/proc/cpuinfo")) or "").replace("\t", "").splitlines()
+        if ":" in line
+    )
+    facts = {key.strip(): value.strip() for key, value in fields.items()}
+    if "model name" in facts:
+        return facts["model name"]
+    if "CPU part" in facts:
+        return f"ARM implementer {facts.get('CPU implementer', '?')} part {facts['CPU part']}"
+    return platform.processor() or None
+
+
+def last_level_cache() -> Optional[int]:
+    """Bytes of the largest cache of the first processor."""
+    sizes = []
+    for path in CPU_FOLDER.glob("cache/index*/size"):
+        found = re.match(r"(\d+)([KM]?)$", _text(path) or "")
+        if found:
+            sizes.append(int(found.group(1)) * UNITS[found.group(2)])
+    return max(sizes, default=None)
+
+
+def resident_bytes() -> Dict[str, Optional[int]]:
+    """Memory of this process that is in RAM, mapped weights included: now, and at most so far."""
+    status = _text(Path("/proc/self/status")) or ""
+    return {"rss_bytes": _kilobytes(status, "VmRSS"), "peak_rss_bytes": _kilobytes(status, "VmHWM")}
+
+
+def free_bytes() -> Optional[int]:
+    """Memory that programs can still have."""
+    return _kilobytes(_text(Path("/proc/meminfo")) or "", "MemAvailable")
+
+
+def _kilobytes(text: str, field: str) -> Optional[int]:
+    found = re.search(rf"^{field}:\s*(\d+) kB", text, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _text(path: Path) -> Optional[str]:
+    """What a file of the system says, None where it is not there."""
+    if sys.platform == "win32":
+        return None
+    try:
+        return path.read_text("utf-8", "replace").strip("\0\n ")
+    except OSError:
+        return None
+
+
+def _chosen(text: Optional[str]) -> Optional[str]:
+    """The word in brackets: "always [madvise] never" is madvise."""
+    found = re.search(r"\[(\w+)\]", text or "")
+    return found.group(1) if found else None

@@ -1,0 +1,247 @@
+"""What `bench` found: as JSON, and as tables of text that any printer can lay out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from .bench_measure import Measurement, Series, Workload
+from .bench_plan import PlanFacts
+from .bench_profile import Cost, Profile
+
+BAR_WIDTH = 30
+NOTICEABLE = 0.05  # difference of two read speeds
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under headings; the columns in `left` begin at the left, numbers end at the right."""
+
+    title: str
+    columns: Tuple[str, ...]
+    rows: Sequence[Tuple[str, ...]]
+    left: Tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All figures of one run; `main` is of the number of threads asked for, `sweep` of each number."""
+
+    bundle: str
+    model: Dict[str, Any]
+    plan: PlanFacts
+    work: Workload
+    bytes_per_token: float
+    main: Measurement
+    own_memory_rate: float  # bytes a second
+    profiles: Sequence[Profile]
+    sweep: Sequence[Measurement]
+    conditions: Dict[str, Any]
+
+    # ---- JSON ------------------------------------------------------------------------------------
+
+    def as_json(self) -> Dict[str, Any]:
+        """Nested objects; rates are medians unless their key says otherwise, sizes bytes, times seconds."""
+        main, plan = self.main, self.plan
+        cache = self.bytes_per_token - plan.body_bytes - plan.head_bytes
+        report: Dict[str, Any] = {
+            "bundle": self.bundle,
+            "model": self.model,
+            "repetitions": self.work.repeat,
+            "decode": {
+                "tokens": self.work.decode,
+                **_speed(main.decode),
+                "bytes_per_token": self.bytes_per_token,
+                "bytes": {"weights": plan.body_bytes, "head": plan.head_bytes, "cache": cache},
+                "roofline_tokens_per_second": main.read_rate.median / self.bytes_per_token,
+                "roofline_fraction": main.roofline_fraction.median,
+            },
+            "prefill": {
+                "tokens": self.work.prefill,
+                **_speed(main.prefill),
+                "time_to_first_token": main.first_token.median,
+                "giga_multiplications_per_second": main.prefill.median * plan.ternary_weights / 1e9,
+            },
+            "memory": {
+                "read_gb_per_second": main.read_rate.median / 1e9,
+                "read_gb_per_second_std": main.read_rate.std / 1e9,
+                "anonymous_read_gb_per_second": self.own_memory_rate / 1e9,
+                "read_is_cached": self.is_cached,
+                **main.memory,
+            },
+            "load": {"seconds": main.load_seconds},
+            "conditions": self.conditions,
+        }
+        if self.profiles:
+            report["profile"] = {profile.phase: _profile_json(profile) for profile in self.profiles}
+        if self.sweep:
+            report["sweep"] = [_sweep_json(each) for each in self.sweep]
+        return report
+
+    @property
+    def is_cached(self) -> Optional[bool]:
+        """Whether what decoding streams fits into the last cache: reads then are not of the memory."""
+        cache = self.conditions["last_level_cache_bytes"]
+        return None if cache is None else self.plan.streamed_bytes < cache
+
+    # ---- tables ----------------------------------------------------------------------------------
+
+    def tables(self) -> List[Table]:
+        tables = [self._speed_table(), self._facts_table(), self._conditions_table()]
+        tables += [_profile_table(profile) for profile in self.profiles]
+        if self.sweep:
+            tables.append(_sweep_table(self.sweep))
+        return tables
+
+    def _speed_table(self) -> Table:
+        work, main = self.work, self.main
+        rows = [
+            _speed_row(f"prefill, {work.prefill} tokens", main.prefill),
+            _speed_row(f"decode, {work.decode} tokens", main.decode),
+        ]
+        title = f"{self.model.get('name', self.bundle)}: {main.threads} threads, {main.tier}"
+        return Table(title, ("", "tokens/s", "mean", "std", "ms/token"), rows)
+
+    def _facts_table(self) -> Table:
+        main, plan = self.main, self.plan
+        cache = self.bytes_per_token - plan.body_bytes - plan.head_bytes
+        read = f"{main.read_rate.median / 1e9:.1f} GB/s"
+        own = self.own_memory_rate / 1e9
+        if self.is_cached:
+            read += " (the weights fit into the last cache)"
+        if abs(self.own_memory_rate / main.read_rate.median - 1) > NOTICEABLE:
+            read += f"; other memory {own:.1f} GB/s"
+        roofline = f"{main.read_rate.median / self.bytes_per_token:.1f} tokens/s"
+        parts = ((plan.body_bytes, "layers"), (plan.head_bytes, "head"), (cache, "KV cache"))
+        rows = [
+            ("time to first token", f"{main.first_token.median:.3f} s"),
+            ("load", f"{main.load_seconds * 1e3:.1f} ms"),
+            ("memory", _resident(main.memory)),
+            ("bytes per token", f"{_size(self.bytes_per_token)}: {_sum(parts)}"),
+            ("read speed", read),
+            ("roofline", f"{roofline}; decode reaches {_percent(main.roofline_fraction.median)}"),
+        ]
+        return Table("", ("", ""), rows, left=(0, 1))
+
+    def _conditions_table(self) -> Table:
+        facts = self.conditions
+        load = facts["load_average"]
+        note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
+        rows = [
+            ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
+            ("board", facts["board"]),
+            ("governor", facts["governor"]),
+            ("huge pages", facts["huge_pages"]),
+            ("load average", " ".join(f"{each:.2f}" for each in load) + note if load else None),
+            ("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items())),
+        ]
+        return Table("", ("", ""), [(name, text) for name, text in rows if text], left=(0, 1))
+
+
+# ---- rows --------------------------------------------------------------------------------------------
+
+
+def _speed(series: Series) -> Dict[str, float]:
+    return {
+        "tokens_per_second": series.median,
+        "tokens_per_second_mean": series.mean,
+        "tokens_per_second_std": series.std,
+        "ms_per_token": 1e3 / series.median,
+    }
+
+
+def _speed_row(name: str, series: Series) -> Tuple[str, ...]:
+    figures = (series.median, series.mean, series.std)
+    return (name, *(f"{figure:.1f}" for figure in figures), f"{1e3 / series.median:.2f}")
+
+
+def _profile_json(profile: Profile) -> Dict[str, Any]:
+    steps = [
+        {
+            "kernel": cost.step.kernel,
+            "label": cost.step.label,
+            "calls": cost.calls,
+            "seconds": cost.seconds,
+            "weight_bytes": cost.step.weight_bytes,
+        }
+        for group in profile.kernels
+        for cost in group
+    ]
+    return {"tokens": profile.tokens, "seconds": profile.seconds, "outside": profile.rest, "steps": steps}
+
+
+def _profile_table(profile: Profile) -> Table:
+    rows: List[Tuple[str, ...]] = []
+    for group in profile.kernels:
+        rows.append(_cost_row(group[0].step.kernel, group, profile, bar=True))
+        if len(group) > 1:
+            rows += [_cost_row(f"  {cost.step.label}", [cost], profile, bar=False) for cost in group]
+    rest = profile.rest
+    rows.append(("outside the steps", "", *_time(rest, profile), "", _bar(rest / profile.seconds)))
+    title = f"profile of {profile.phase}: {profile.tokens} tokens in {profile.seconds * 1e3:.1f} ms"
+    return Table(title, ("kernel", "calls", "ms", "share", "GB/s", ""), rows, left=(0, 5))
+
+
+def _cost_row(name: str, costs: Sequence[Cost], profile: Profile, bar: bool) -> Tuple[str, ...]:
+    seconds = sum(cost.seconds for cost in costs)
+    read = sum(cost.calls * cost.step.weight_bytes for cost in costs)
+    speed = f"{read / seconds / 1e9:.1f}" if read and seconds else ""
+    calls = str(sum(cost.calls for cost in costs))
+    return (name, calls, *_time(seconds, profile), speed, _bar(seconds / profile.seconds) if bar else "")
+
+
+def _time(seconds: float, profile: Profile) -> Tuple[str, str]:
+    return f"{seconds * 1e3:.2f}", _percent(seconds / profile.seconds)
+
+
+def _bar(share: float) -> str:
+    return "#" * round(max(share, 0.0) * BAR_WIDTH)
+
+
+def _sweep_json(each: Measurement) -> Dict[str, Any]:
+    return {
+        "threads": each.threads,
+        "decode": {**_speed(each.decode), "roofline_fraction": each.roofline_fraction.median},
+        "prefill": _speed(each.prefill),
+        "memory": {"read_gb_per_second": each.read_rate.median / 1e9},
+    }
+
+
+def _sweep_table(sweep: Sequence[Measurement]) -> Table:
+    rows = [
+        (
+            str(each.threads),
+            f"{each.prefill.median:.1f}",
+            f"{each.decode.median:.1f}",
+            f"{each.read_rate.median / 1e9:.1f}",
+            _percent(each.roofline_fraction.median),
+        )
+        for each in sweep
+    ]
+    columns = ("threads", "prefill tokens/s", "decode tokens/s", "GB/s", "of roofline")
+    return Table("threads", columns, rows, left=())
+
+
+# ---- words -------------------------------------------------------------------------------------------
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
+
+
+def _size(size: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.2f} {unit}"
+    return f"{size / 1e3:.1f} kB"
+
+
+def _sum(parts: Sequence[Tuple[float, str]]) -> str:
+    return " + ".join(f"{_size(size)} {name}" for size, name in parts)
+
+
+def _resident(memory: Dict[str, Optional[int]]) -> str:
+    now, peak = memory["rss_bytes"], memory["peak_rss_bytes"]
+    if now is None or peak is None:
+        return "unknown on this system"
+    return f"{_size(now)} resident, at most {_size(peak)}"
