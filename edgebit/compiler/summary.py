@@ -18,8 +18,8 @@ _LAYER = re.compile(r"(^|_)(model_)?layers_\d+_")
 def summarize(plan: Plan) -> Facts:
     """``kinds``: "KERNEL BYTES LABEL", each once; ``decode``, ``prefill``, ``head``: the steps as indices
     into it, head with the logits behind its steps. BYTES are those of weights.bin that one run of the step
-    streams; all of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on. ``cache_bytes_per_token``:
-    what attention reads for each token of the context.
+    streams; those of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on.
+    ``cache_bytes_per_token``: what attention reads for each token of the context.
     """
     lists = {
         "decode": [_kind(step) for step in plan.decode],

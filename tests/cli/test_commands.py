@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,7 @@ from edgebit.errors import EdgebitError
 from tests.builders import write_checkpoint
 from tests.bundle.builders import FakeModel, write_native
 from tests.cli.results import Run, assert_one_line
+from tests.runtime.toy_bundle import write_toy_bundle
 
 
 @pytest.fixture
@@ -24,10 +26,15 @@ def fake_bundle(tmp_path: Path) -> Path:
     return write(FakeModel(), b"table", tmp_path / "fake-bundle", native=write_native(tmp_path / "native"))
 
 
+@pytest.fixture(scope="session")
+def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_bundle(tmp_path_factory.mktemp("toy") / "bundle")
+
+
 def test_help_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("compile", "export", "run", "chat", "inspect", "targets"):
+    for command in ("compile", "export", "run", "chat", "bench", "inspect", "targets"):
         assert command in out
         assert run(command, "--help")[0] == 0
 
@@ -150,7 +157,7 @@ def test_inspect_of_a_changed_manifest_is_one_line(run: Run, fake_bundle: Path) 
     assert_one_line(run("inspect", fake_bundle), "manifest.json", "was changed")
 
 
-@pytest.mark.parametrize("command", [["run", "{}", "hello"], ["inspect", "{}"]])
+@pytest.mark.parametrize("command", [["run", "{}", "hello"], ["bench", "{}"], ["inspect", "{}"]])
 def test_a_bundle_that_is_not_there_is_one_line(command: list[str], run: Run, tmp_path: Path) -> None:
     assert_one_line(run(*(word.format(tmp_path / "nowhere") for word in command)), "nowhere")
 
@@ -160,6 +167,22 @@ def test_chat_takes_the_options_of_chat_py(run: Run, tmp_path: Path) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("edgebit: ")
     assert "nowhere" in err
+
+
+def test_bench_prints_tables_or_json(run: Run, toy_bundle: Path) -> None:
+    code, out, err = run("bench", toy_bundle, "--repeat", "1", "--prefill", "5", "--decode", "3", "--profile")
+    assert (code, err) == (0, "")
+    for text in ("prefill, 5 tokens", "decode, 3 tokens", "roofline", "profile of decode", "lm_head"):
+        assert text in out
+    code, out, err = run("bench", toy_bundle, "--repeat", "1", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["prefill"]["tokens_per_second"] > 0
+
+
+def test_bench_refuses_in_one_line(run: Run, toy_bundle: Path, fake_bundle: Path) -> None:
+    assert_one_line(run("bench", toy_bundle, "--prefill", "40", "--decode", "9"), "the context holds 48")
+    assert_one_line(run("bench", toy_bundle, "--threads", "0"), "--threads 0")
+    assert_one_line(run("bench", fake_bundle), "manifest.json", "compile it again")
 
 
 def test_a_bundle_with_a_changed_file_does_not_run(run: Run, fake_bundle: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +32,11 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return edgebit.compile(target="host", output=tmp_path_factory.mktemp("builtin") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def arm_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return edgebit.compile(target="arm64", output=tmp_path_factory.mktemp("arm") / "bundle")
 
 
 def ask(python: str, bundle: Path, prompt: str, **environment: str) -> str:
@@ -66,13 +72,52 @@ def test_a_conversation_reuses_what_it_has_evaluated(bundle: Path) -> None:
         assert model.stats.cached_tokens > 20
 
 
+def measure(python: str, bundle: Path, **environment: str) -> dict[str, Any]:
+    """What `python bench.py --json` prints of a short run, with the standard library alone."""
+    command = [python, "-S", "-s", "-E", str(bundle / "bench.py"), "--json", "--profile"]
+    command += ["--threads", "2", "--prefill", "20", "--decode", "4", "--repeat", "1"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd="/", env={**os.environ, **environment}
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def assert_plausible(found: dict[str, Any]) -> None:
+    """Sums and bounds that hold at any speed."""
+    assert found["conditions"]["threads"] == 2
+    assert found["decode"]["tokens_per_second"] > 0 and found["prefill"]["tokens_per_second"] > 0
+    assert found["memory"]["read_gb_per_second"] > 0
+    assert 0 < found["decode"]["roofline_fraction"] < 1
+    for phase, steps_per_token in (("decode", 53), ("prefill", 0)):
+        profile = found["profile"][phase]
+        spent = sum(step["seconds"] for step in profile["steps"])
+        assert 0 < spent <= profile["seconds"] == pytest.approx(spent + profile["outside"])
+        calls = sum(step["calls"] for step in profile["steps"])
+        assert calls == 4 * steps_per_token if steps_per_token else calls > 0
+
+
+def test_the_built_in_model_is_measured(bundle: Path) -> None:
+    found = measure(sys.executable, bundle)
+    assert_plausible(found)
+    streamed = {step["kernel"]: step["weight_bytes"] for step in found["profile"]["decode"]["steps"]}
+    assert streamed["lm_head"] == found["decode"]["bytes"]["head"] == 1024 * 256 * 2
+
+
 @pytest.mark.arm
-def test_arm_gives_the_same_answers(arm_python: Path, bundle: Path, tmp_path: Path) -> None:
-    arm = edgebit.compile(target="arm64", output=tmp_path / "arm")
+def test_arm_is_measured_too(arm_python: Path, arm_bundle: Path) -> None:
+    found = measure(str(arm_python), arm_bundle, EB_CPU="cortex-a76")
+    assert_plausible(found)
+    assert found["conditions"]["tier"] == "dotprod"
+
+
+@pytest.mark.arm
+def test_arm_gives_the_same_answers(arm_python: Path, bundle: Path, arm_bundle: Path) -> None:
     for prompt in list(COMMANDS)[1:2]:
         expected = ask(sys.executable, bundle, prompt)
         for cpu in ("cortex-a72", "cortex-a76"):
-            assert ask(str(arm_python), arm, prompt, EB_CPU=cpu) == expected
+            assert ask(str(arm_python), arm_bundle, prompt, EB_CPU=cpu) == expected
 
 
 def test_the_package_carries_at_most_3_mb_of_weights() -> None:

@@ -79,6 +79,8 @@ def toy_library() -> ctypes.CDLL:
     library = runtime_library.bind(str(toy_library_path()))
     library.eb_probe_tier.restype = ctypes.c_char_p
     library.eb_probe_tier.argtypes = [ctypes.c_uint64, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int32]
+    library.eb_probe_reading.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int32]
+    library.eb_probe_reading.restype = ctypes.c_int64
     library.eb_probe_features.restype = ctypes.c_uint64
     library.eb_probe_float_mode.restype = ctypes.c_uint64
     library.eb_probe_float_modes.argtypes = [ctypes.c_uint64, ctypes.c_int32, ctypes.POINTER(ctypes.c_uint64)]

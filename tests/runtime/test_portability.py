@@ -110,7 +110,7 @@ def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "EDGEBIT_TOY_LIBRARY": str(library),
     }
-    tests = [str(HERE.parent / f"test_{name}.py") for name in ("session", "threads", "tiers")]
+    tests = [str(HERE.parent / f"test_{name}.py") for name in ("session", "measuring", "threads", "tiers")]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
         cwd=HERE.parents[2],

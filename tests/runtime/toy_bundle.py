@@ -25,6 +25,21 @@ TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
+PLAN: Facts = {  # what edgebit/compiler/summary.py would say of native/toy_plan.c
+    "kinds": [
+        "embed 0 embedding",
+        "append 0 cache",
+        "attend 0 attention",
+        "state 0 norm",
+        "lm_head 40960 logits",
+    ],
+    "decode": "0 1 2",
+    "prefill": "0 1 2",
+    "head": "3 4",
+    "streamed_offset": 64,
+    "streamed_bytes": 2560,
+    "cache_bytes_per_token": 4,
+}
 ANSWER = "é€😀 ok."  # no byte twice: each is the follower of the one before
 
 
@@ -81,7 +96,7 @@ class ToyModel:
         self.objects: Mapping[str, bytes] = {}  # the kernels are in plan.c
         self.weights = ToyWeights(toy_weights(followers=table))
         self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
-        self.plan_summary: Facts = {"steps": 4}
+        self.plan_summary: Facts = PLAN
         self.memory: Facts = {"weights": self.weights.size}
 
     def plan_source(self, weights_id: bytes) -> str:

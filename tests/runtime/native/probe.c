@@ -1,4 +1,5 @@
 /* Calls of the runtime's inside, exported for the tests. */
+#include "bandwidth.h"
 #include "cpu.h"
 #include "edgebit.h"
 #include "execute.h"
@@ -158,4 +159,12 @@ EB_API uint32_t eb_probe_blocked_signals(void) {
   eb_team_run(survey.team, note_signals, &survey);
   eb_team_close(survey.team);
   return (uint32_t)survey.blocked;
+}
+
+/* Reads data[bytes] twice with a team of its own. */
+EB_API int64_t eb_probe_reading(const uint8_t *data, uint64_t bytes, int32_t threads) {
+  eb_team *team = eb_team_open(threads, NULL, 0);
+  int64_t nanoseconds = eb_time_reading(team, data, bytes, 2);
+  eb_team_close(team);
+  return nanoseconds;
 }

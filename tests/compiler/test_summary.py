@@ -1,0 +1,57 @@
+"""The plan as facts of the manifest: every step, and exactly the bytes it streams."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebit.compiler.summary import summarize
+from edgebit.compiler.weights import HEADER
+from edgebit.runtime.bench_plan import read_plan
+from tests.builders import GROUPED, ODD, TINY, Shape
+from tests.compiler.test_planner import planned, tiny
+
+STREAMED = re.compile(r"(q|o|gate|down)_proj\.weight(\+.*)?(\.block_scale)?$")
+
+
+@pytest.mark.parametrize("shape", [TINY, ODD, GROUPED])
+def test_decoding_streams_the_ternary_matrices_and_their_scales_and_nothing_else(
+    tmp_path: Path, shape: Shape
+) -> None:
+    plan, weights = planned(tiny(tmp_path, shape=shape))
+    facts = read_plan({"plan": summarize(plan)})
+    streamed = [section for section in weights.sections if STREAMED.search(section.name)]
+    assert len(streamed) == 8 * shape.layers
+    assert facts.body_bytes == sum(section.size for section in streamed)
+    assert facts.ternary_weights == 4 * facts.body_bytes
+    begin, end = facts.streamed_offset, facts.streamed_offset + facts.streamed_bytes
+    assert HEADER.size <= begin == min(section.offset for section in streamed)
+    assert end == max(section.offset + section.size for section in streamed) <= weights.size
+
+
+def test_every_step_is_named_in_plan_order(tmp_path: Path) -> None:
+    plan, _ = planned(tiny(tmp_path))
+    facts = read_plan({"plan": summarize(plan)})
+    for steps, found in ((plan.decode, facts.decode), (plan.prefill, facts.prefill), (plan.head, facts.head)):
+        assert [step.kernel.name for step in steps] == [step.kernel for step in found[: len(steps)]]
+    assert [step.kernel for step in facts.head[len(plan.head) :]] == ["lm_head"]
+    assert facts.head_bytes == plan.vocab_size * plan.logits.width * 2
+    assert facts.cache_bytes_per_token * plan.context == plan.cache_bytes
+
+
+def test_layers_share_their_kinds(tmp_path: Path) -> None:
+    """The manifest stays small: as many kinds for two layers as for one."""
+    one, two = (
+        summarize(planned(tiny(tmp_path / str(layers), shape=replace(TINY, layers=layers)))[0])
+        for layers in (1, 2)
+    )
+    assert one["kinds"] == two["kinds"]
+    assert steps(two) - 1 == 2 * (steps(one) - 1)  # but for the embedding
+
+
+def steps(facts: Any) -> int:
+    return len(facts["decode"].split())
