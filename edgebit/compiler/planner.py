@@ -5,7 +5,7 @@ buffers that do not live at the same time the same place. The residual stream is
 those of a chunk; decoding uses row 0.
 
 In decoding, a norm is done everywhere: each thread normalises and quantises the row for itself just before
-the projection that reads it, which costs less than the barrier it saves.
+the projection that reads it, which costs less than the barrier it saves. So is the merge of attention.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from edgebit.compiler.memory import align
 from edgebit.compiler.plan import (
     BEGIN,
     COUNT,
+    KEY_CHUNK,
     POSITION,
     TOKEN_COUNT,
     Argument,
@@ -36,11 +37,14 @@ from edgebit.compiler.plan import (
     Scalar,
     Space,
     constant,
+    key_chunks,
+    query_tiles,
 )
 from edgebit.compiler.sections import Sections
 from edgebit.compiler.steps import Scratch, StepList
 from edgebit.compiler.weights import PADDING, ROWS, Packed, Weights, pad
 from edgebit.errors import CompileError
+from edgebit.schedules.attention_prefill import prefill_scratch
 
 _F32 = 4
 _F16 = 2
@@ -72,6 +76,24 @@ class _Codes:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """Shape of grouped-query attention."""
+
+    head_dim: int
+    heads: int
+    kv_heads: int
+    scale: float
+
+    @property
+    def group(self) -> int:
+        return self.heads // self.kv_heads
+
+    @property
+    def static(self) -> tuple[tuple[str, float | int], ...]:
+        return (("group", self.group), ("head_dim", self.head_dim), ("scale", self.scale))
+
+
+@dataclass(frozen=True)
 class _Table:
     """An embedding table of the graph, and the rows that it fills or that meet it."""
 
@@ -91,6 +113,7 @@ class _Planner:
         self.decode, self.prefill, self.head = (StepList(self.arena) for _ in range(3))
         self.scratch = Scratch()
         self.time = 0
+        self.made_again: dict[relax.Var, Callable[[], Operand]] = {}
         self.embedded: _Table | None = None
         self.projected: _Table | None = None
         self.cache_bytes = self.layers = self.vocab_size = self.hidden_size = 0
@@ -164,30 +187,38 @@ class _Planner:
         label, x = variable.name, self._rows_of(variable.name, source)
         codes = self.arena.quantized(label, x.features)
 
-        def operands(out: Quantized) -> list[Operand]:
-            row: list[Operand] = [self.scratch.take(x.row_bytes)] if needs_row else []
-            return [InArena(x.buffer, x.row_bytes), *weights, *out.by_token(), *row]
+        def operands(row: Operand, out: Quantized) -> list[Operand]:
+            normed: list[Operand] = [self.scratch.take(x.row_bytes)] if needs_row else []
+            return [row, *weights, *out.by_token(), *normed]
+
+        def decode(out: Quantized, everywhere: bool) -> None:
+            made = self.made_again.get(source)
+            row = made() if made else InArena(x.buffer)
+            self.decode.add(
+                self.time, label, kernel, constant(1), operands(row, out), scalars, everywhere=everywhere
+            )
 
         def in_scratch() -> Quantized:
             if self._rows_of(label, source) is not x:
                 raise CompileError(f"node {label}: its input was updated before its codes were used")
             take = self.scratch.take
             out = Quantized(take(x.width), take(_F32), take(_F32), x.features)
-            self.decode.add(self.time, label, kernel, constant(1), operands(out), scalars, everywhere=True)
+            decode(out, everywhere=True)
             return out
 
         self._advance()
-        self.prefill.add(self.time, label, kernel, TOKEN_COUNT, operands(codes), scalars)
+        rows = InArena(x.buffer, x.row_bytes)
+        self.prefill.add(self.time, label, kernel, TOKEN_COUNT, operands(rows, codes), scalars)
         self.scratch.end_chain()
         if self.users[variable] == 1:
             return _Codes(codes, in_scratch)
-        self.decode.add(self.time, label, kernel, constant(1), operands(codes), scalars)
+        decode(codes, everywhere=False)
         self.scratch.end_chain()
         return _Codes(codes, None)
 
     def _linear_residual(self, variable: relax.Var, call: relax.Call) -> Rows:
         residual, codes, _scale, weight, weight_scale = call.args
-        x = self._rows_of(variable.name, residual)
+        x = self._stored(variable.name, residual)
         quantized: _Codes = self.values[codes]
         matrix = self.sections.packed(weight, quantized.arena.features)
         if matrix.rows != x.features:
@@ -236,20 +267,69 @@ class _Planner:
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
         )
         out = self.arena.rows(label, heads * head_dim)
-        scratch = self.scratch.take(self.context * _F32)
-        shape = [constant(size) for size in (qkv.width, out.width, heads // kv_heads, self.context)]
-        self._both(
-            f"{label}.attention",
-            KernelInstance("attention", (static, ("scale", float(call.attrs["softmax_scale"])))),
-            constant(heads),
-            [InArena(qkv.buffer), keys, values, scratch, InArena(out.buffer)],
-            [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
-        )
+        cache, scale = (keys, values), float(call.attrs["softmax_scale"])
+        self._attention(variable, Attention(head_dim, heads, kv_heads, scale), qkv, cache, out)
         self.layers += 1
         return out
 
+    def _attention(
+        self, variable: relax.Var, shape: Attention, qkv: Rows, cache: tuple[Argument, Argument], out: Rows
+    ) -> None:
+        """Prefill: whole tiles of tokens. Decoding: chunks of keys, which every thread merges for itself."""
+        label = f"{variable.name}.attention"
+        static = shape.static
+        self._advance()
+        self.prefill.add(
+            self.time,
+            label,
+            KernelInstance("attention_prefill", static),
+            query_tiles(shape.kv_heads),
+            [
+                InArena(qkv.buffer),
+                *cache,
+                self.scratch.take(prefill_scratch(shape.head_dim, shape.group)),
+                InArena(out.buffer),
+            ],
+            [COUNT, BEGIN, TOKEN_COUNT, POSITION]
+            + [constant(size) for size in (qkv.width, out.width, shape.kv_heads, self.context)],
+        )
+        self.scratch.end_chain()
+        chunks = -(-self.context // KEY_CHUNK)
+        partial = self.arena.buffer(f"{label}.partial", chunks * shape.heads * shape.head_dim * _F32)
+        statistics = self.arena.buffer(f"{label}.statistics", chunks * shape.heads * 2 * _F32)
+        self.decode.add(
+            self.time,
+            label,
+            KernelInstance("attention_decode", static),
+            key_chunks(shape.kv_heads),
+            [
+                InArena(qkv.buffer),
+                *cache,
+                self.scratch.take(shape.group * KEY_CHUNK * _F32),
+                InArena(partial),
+                InArena(statistics),
+            ],
+            [COUNT, BEGIN, POSITION, constant(shape.kv_heads), constant(self.context)],
+        )
+        self.scratch.end_chain()
+
+        def merged() -> Operand:
+            row = self.scratch.take(out.row_bytes)
+            self.decode.add(
+                self.time,
+                f"{label}.merge",
+                KernelInstance("attention_merge", (("head_dim", shape.head_dim),)),
+                constant(shape.heads),
+                [InArena(partial), InArena(statistics), row],
+                [COUNT, POSITION, constant(shape.heads)],
+                everywhere=True,
+            )
+            return row
+
+        self.made_again[variable] = merged
+
     def _head(self, variable: relax.Var, call: relax.Call) -> None:
-        label, x = variable.name, self._rows_of(variable.name, call.args[0])
+        label, x = variable.name, self._stored(variable.name, call.args[0])
         self.vocab_size = int(call.args[2].ty.shape.values[0])
         hidden = self.arena.rows(f"{label}.hidden", x.features)
         self._advance()
@@ -352,6 +432,12 @@ class _Planner:
                 f"node {label}: its input {variable.name} is not an activation that is still held"
             )
         return value
+
+    def _stored(self, label: str, variable: relax.Var) -> Rows:
+        """Rows that decoding has in the arena too."""
+        if variable in self.made_again:
+            raise CompileError(f"node {label}: the output of attention goes through a projection first")
+        return self._rows_of(label, variable)
 
     def _cache(self, elements: int) -> Argument:
         offset = self.cache_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,21 +53,25 @@ def test_every_argument_stays_inside_its_space(tmp_path: Path, shape: Shape) -> 
 def test_decoding_normalises_everywhere_and_never_ends_there(tmp_path: Path) -> None:
     result, _ = planned(tiny(tmp_path, "llama"))
     alone = [step.kernel.name for step in result.decode if step.everywhere]
-    assert set(alone) == {"rmsnorm_quantize", "quantize"} and len(alone) == 4 * result.num_layers
+    assert set(alone) == {"rmsnorm_quantize", "quantize", "attention_merge"}
+    assert len(alone) == 5 * result.num_layers
     assert not any(step.everywhere for step in (*result.prefill, *result.head))
     shared = [step.kernel.name for step in result.decode if not step.everywhere]
-    gemm = [step.kernel.name for step in result.prefill if step.kernel.name not in alone]
-    assert [name.replace("gemv", "gemm") for name in shared] == gemm
+    prefill = [step.kernel.name for step in result.prefill if step.kernel.name not in alone]
+    many = {"gemv": "gemm", "attention_decode": "attention_prefill"}
+    assert [reduce(lambda text, pair: text.replace(*pair), many.items(), name) for name in shared] == prefill
     assert not result.decode[-1].everywhere
 
 
 def test_what_every_thread_makes_for_itself_is_in_its_scratch(tmp_path: Path) -> None:
     result, _ = planned(tiny(tmp_path))
+    made = {"attention_merge": (2, 0), "rmsnorm_quantize": (2, 1)}  # output, and where the next step reads it
     for step, following in pairwise(result.decode):
         if step.everywhere:
-            codes = step.buffers[2]
-            assert codes.space == Space.SCRATCH and following.buffers[1].offset == codes.offset
-            assert not following.everywhere
+            output, read = made[step.kernel.name]
+            assert step.buffers[output].space == Space.SCRATCH
+            assert step.buffers[output].offset == following.buffers[read].offset
+            assert following.everywhere == (step.kernel.name == "attention_merge")
 
 
 def test_the_tied_table_is_stored_once(tmp_path: Path) -> None:
