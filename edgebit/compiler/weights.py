@@ -182,29 +182,32 @@ def float_vector(name: str, values: Array, size: int, fill: float = 0.0) -> tupl
     return len(data), lambda: iter([data])
 
 
-def bfloat16_table(name: str, rows: int, width: int, data: Callable[[], Array]) -> tuple[int, Chunks]:
-    """Rows of a [V, H] table as bfloat16, padded to ``width`` columns. Refuses values bfloat16 cannot hold
-    exactly.
+def bfloat16_rows(name: str, block: Array, first: int) -> npt.NDArray[np.uint16]:
+    """Rows of a table, from row ``first`` on, as the bits of bfloat16 values. Raises CompileError for values
+    that bfloat16 cannot hold exactly or that are not finite.
     """
+    narrow = block.astype(ml_dtypes.bfloat16)
+    if block.dtype != narrow.dtype and not np.array_equal(
+        narrow.astype(np.float32), block.astype(np.float32)
+    ):
+        raise CompileError(
+            f"tensor {name}: {block.dtype} values that bfloat16 cannot hold exactly; "
+            "convert the embedding to bfloat16 first"
+        )
+    if not np.isfinite(narrow.astype(np.float32)).all():
+        raise CompileError(f"tensor {name}: a value in rows {first}..{first + len(block) - 1} is not finite")
+    return narrow.view(np.uint16)
+
+
+def bfloat16_table(name: str, rows: int, width: int, data: Callable[[], Array]) -> tuple[int, Chunks]:
+    """Rows of a [V, H] table as bfloat16, padded to ``width`` columns; refuses what `bfloat16_rows` does."""
 
     def chunks() -> Iterator[bytes]:
         table = data()
         for first in range(0, rows, _ROW_BLOCK):
             block = np.asarray(table[first : first + _ROW_BLOCK])
-            narrow = block.astype(ml_dtypes.bfloat16)
-            if block.dtype != narrow.dtype and not np.array_equal(
-                narrow.astype(np.float32), block.astype(np.float32)
-            ):
-                raise CompileError(
-                    f"tensor {name}: {block.dtype} values that bfloat16 cannot hold exactly; "
-                    "convert the embedding to bfloat16 first"
-                )
-            if not np.isfinite(narrow.astype(np.float32)).all():
-                raise CompileError(
-                    f"tensor {name}: a value in rows {first}..{first + len(block) - 1} is not finite"
-                )
             padded = np.zeros((len(block), width), np.uint16)
-            padded[:, : block.shape[1]] = narrow.view(np.uint16)
+            padded[:, : block.shape[1]] = bfloat16_rows(name, block, first)
             yield padded.astype("<u2").tobytes()
 
     return rows * width * 2, chunks

@@ -1,0 +1,99 @@
+"""The directions of hidden states that certified screening keeps apart from the rest (LM_HEAD).
+
+A row of the embedding is screened by its first plane. What that leaves out is estimated on 64 directions at
+16 bits, and bounded by a norm on all others: the more of a hidden state's energy lies on the 64, the tighter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebit.compiler.weights import Array
+from edgebit.errors import CompileError
+
+COMPONENTS = 64
+OUTLIERS = 16
+PRINCIPAL = COMPONENTS - OUTLIERS
+GRID = 2.0**-20
+"""Components are multiples of it: with the 10-bit integers of plane 2 their products have exact float64 sums,
+in any order.
+"""
+
+_SAMPLED_ROWS = 16384
+_ITERATIONS = 8  # of the subspace: the 48th of 64 directions converges fast enough to matter no more
+_SMALLEST_SIGMA = 2.0**-8  # relative to the largest: few states say little about the last directions
+_SIGMA_BITS = 12
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Components:
+    """``outliers``: 16 ascending columns of the table, kept as bfloat16. ``matrix`` [H][64] float32, P: unit
+    vectors at the outliers, then 48 principal components, orthonormal but for rounding to GRID. ``sigma``
+    [64] float64: root mean square of Pᵀh.
+    """
+
+    outliers: npt.NDArray[np.int64]
+    matrix: npt.NDArray[np.float32]
+    sigma: Floats
+
+    @property
+    def principal(self) -> Floats:
+        """The principal components [H][48]."""
+        return self.matrix[:, OUTLIERS:].astype(np.float64)
+
+
+def calibrate(hidden: npt.NDArray[np.float32], table: Callable[[], Array]) -> Components:
+    """Components of normalised hidden states [n][H] of the model, for its table [V][H].
+
+    The same input gives the same components on one machine; another BLAS may differ in a last place, which
+    changes how much is screened and never a logit. Raises CompileError for states that are not finite.
+    """
+    if not np.isfinite(hidden).all() or not hidden.any():
+        raise CompileError(
+            "the hidden states of the calibration are not finite, or all zero; "
+            "run the model to see whether it works at all, and compile with the full head"
+        )
+    outliers = _outlier_columns(table())
+    rest = np.setdiff1d(np.arange(hidden.shape[1]), outliers)
+    matrix = np.zeros((hidden.shape[1], COMPONENTS))
+    matrix[outliers, np.arange(OUTLIERS)] = 1.0
+    states = hidden.astype(np.float64)
+    matrix[rest, OUTLIERS:] = np.rint(_principal_components(states[:, rest]) / GRID) * GRID
+    sigma = np.sqrt(((states @ matrix) ** 2).mean(axis=0))
+    sigma = _round_significant(np.maximum(sigma, sigma.max() * _SMALLEST_SIGMA), _SIGMA_BITS)
+    return Components(outliers, matrix.astype(np.float32), sigma)
+
+
+def _outlier_columns(table: Array) -> npt.NDArray[np.int64]:
+    """The columns with most energy: they would coarsen the step of every row, which is set by its largest
+    entry."""
+    stride = -(-table.shape[0] // _SAMPLED_ROWS)
+    energy = np.zeros(table.shape[1])
+    for first in range(0, table.shape[0], 256 * stride):
+        rows = np.asarray(table[first : first + 256 * stride : stride]).astype(np.float32)
+        energy += (rows.astype(np.float64) ** 2).sum(axis=0)
+    return np.sort(np.argsort(-energy, kind="stable")[:OUTLIERS])
+
+
+def _principal_components(states: Floats) -> Floats:
+    """Orthonormal [columns][48] that hold most of the energy of ``states`` [n][columns], by subspace
+    iteration.
+    """
+    size = min(COMPONENTS, states.shape[1])
+    scaled = states / np.abs(states).max() if states.any() else states
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((states.shape[1], size)))[0]
+    for _ in range(_ITERATIONS):
+        basis = np.linalg.qr(scaled.T @ (scaled @ basis))[0]
+    _energy, rotation = np.linalg.eigh((scaled @ basis).T @ (scaled @ basis))
+    return np.asarray(basis @ rotation[:, : -PRINCIPAL - 1 : -1])
+
+
+def _round_significant(x: Floats, bits: int) -> Floats:
+    mantissa, exponent = np.frexp(x)
+    return np.asarray(np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits))

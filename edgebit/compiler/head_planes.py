@@ -1,0 +1,295 @@
+"""An embedding table as two lossless planes: what the exact lm_head screens, and what it decodes rows from.
+
+An entry e of a row with step S (a power of two) has the 16-bit code ``256 e / S + 32768``. Plane 1 holds its
+top 6 bits, plane 2 the other 10. Codes are exact for |e| ≥ S / 2; the rest (*escapes*) and 16 outlier columns
+are kept as bfloat16 beside them. Beside plane 1 a row has 64 coefficients and five numbers that bound what it
+leaves out.
+
+Columns are padded to a multiple of 256 (*plane width*), rows to a multiple of 16. Sections, little-endian:
+
+* ``plane1`` u8 [V][128 + width · 3/4]: high bytes, then low bytes of the coefficients + 32768; then for each
+  group of 256 columns three lines of 64 bytes: nibbles ``u6 >> 2`` of columns j and 64 + j, of 128 + j and
+  192 + j, and the crumbs ``u6 & 3`` of all four.
+* ``plane2`` u8 [V][width · 5/4]: low bytes of the codes, then for each group 64 bytes with bits 8 and 9 of
+  columns j, 64 + j, 128 + j, 192 + j.
+* ``bounds`` f32 [V/16][5][16]: S, sa, N, A, K of 16 rows side by side.
+* ``escape_index`` u32 [V + 1], ``escapes`` u16 [E][2]: column and bfloat16 bits.
+* ``outliers`` u16 [16 + 16 V]: the columns, then the bfloat16 bits of each row.
+* ``components`` f32 [width][64] and ``sigma`` f64 [64]: P and σ of `Components`.
+
+**Bounds.** With ê of plane 1, δ = e - ê and c = Pᵀδ: N ≥ ‖δ - Pc‖, c∘σ = sa q + α with integers q and A ≥
+‖α‖, K ≥ max(‖e‖, ‖ê‖, ‖c‖). δ is split into δ̃, a vector of integers below 2¹⁰ in units of S / 256 (plane 2),
+and ρ, what escapes lose. P has integers in units of 2⁻²⁰, so that c̃ = Pᵀδ̃ is exact in float64 in any order
+of summation, and
+
+    ‖δ̃ - Pc̃‖² = ‖δ̃‖² - 2 ‖c̃‖² + c̃ᵀ(PᵀP)c̃,   ‖Pᵀρ‖ ≤ p ‖ρ‖,   ‖ρ - PPᵀρ‖ ≤ max(1, p² - 1) ‖ρ‖
+
+with p² the largest row sum of |PᵀP|, at least its largest eigenvalue. What float64 loses is far below the
+2⁻¹² by which bounds are rounded up, to few bits: then another order of summation gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgebit.compiler.head_components import COMPONENTS, OUTLIERS, Components, Floats
+from edgebit.compiler.memory import align
+from edgebit.compiler.weights import ROWS, Array, Chunks, bfloat16_rows
+from edgebit.errors import CompileError
+
+GROUP = 256
+"""Columns of a group of lines; the plane width is a multiple."""
+
+_LARGEST_STEPS = 127.5  # a row's largest entry in steps
+_SMALLEST_STEP = -120  # exponent: steps / 256 are normal or at least exact float32
+_LARGEST_COEFFICIENT = 32500
+_MOST_ESCAPES = 1 / 8  # of the entries: beyond, the planes are larger than the table by half
+_BOUND_BITS = 12
+_LOST = 1e-9  # more than float64 loses in any of the sums, relative to their terms
+_ROW_BLOCK = 256  # rows worked on at a time: they stay in the cache
+_INDEXABLE = 2**31  # bytes of a section that kernels can index
+
+U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
+F32 = npt.NDArray[np.float32]
+
+
+class PlanesDoNotPay(CompileError):
+    """The table is stored better as it is; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """Rows of the table: float32 values and codes [n][H], step exponents [n] (S = 2**exponent)."""
+
+    values: F32
+    codes: U16
+    exponents: npt.NDArray[np.int32]
+
+    @property
+    def decoded(self) -> F32:
+        """What the codes stand for."""
+        unit = np.ldexp(np.float32(1.0), self.exponents - 8)
+        return (self.codes.astype(np.float32) - np.float32(32768.0)) * unit[:, None]
+
+
+class PlanePacker:
+    """Sections of a table [V][H], which ``data`` maps; reads it once here and again while sections are
+    written.
+
+    Raises CompileError (values that are no finite bfloat16) and PlanesDoNotPay.
+    """
+
+    def __init__(
+        self, name: str, rows: int, columns: int, data: Callable[[], Array], components: Components
+    ) -> None:
+        self.name, self.rows, self.columns = name, rows, columns
+        self.width = align(columns, GROUP)
+        self._data = data
+        self._components = components
+        if columns < COMPONENTS:
+            raise PlanesDoNotPay(f"tensor {name}: {columns} columns, planes need at least {COMPONENTS}")
+        if self._padded_rows * self._plane2_bytes >= _INDEXABLE:
+            raise PlanesDoNotPay(f"tensor {name}: {rows} × {columns} values are more than planes can index")
+        self._coefficients = np.zeros((rows, COMPONENTS), np.int16)
+        self._bounds = np.zeros((self._padded_rows, 5), np.float32)
+        self._outliers = np.zeros((rows, OUTLIERS), np.uint16)
+        self._escapes: list[U16] = []
+        self._escape_counts = np.zeros(rows, np.int64)
+        self._analyse()
+
+    @property
+    def screened_bytes(self) -> int:
+        """What screening reads for each hidden state."""
+        return self._padded_rows * (self._plane1_bytes + self._bounds.itemsize * 5)
+
+    @property
+    def escape_count(self) -> int:
+        return int(self._escape_counts.sum())
+
+    def sections(self) -> dict[str, tuple[int, Chunks]]:
+        """Size and producer of every section, by the names of plan.h (``eb_head``)."""
+        components = np.zeros((self.width, COMPONENTS), np.float32)
+        components[: self.columns] = self._components.matrix
+        index = np.concatenate([[0], np.cumsum(self._escape_counts)])
+        blocks = self._bounds.reshape(-1, ROWS, 5).transpose(0, 2, 1)
+        outliers = np.concatenate([self._components.outliers.astype(np.uint16), self._outliers.reshape(-1)])
+        return {
+            "plane1": (self._padded_rows * self._plane1_bytes, self._plane1),
+            "plane2": (self.rows * self._plane2_bytes, self._plane2),
+            "bounds": _whole(blocks.astype("<f4")),
+            "escape_index": _whole(index.astype("<u4")),
+            "escapes": (self.escape_count * 4, lambda: (e.astype("<u2").tobytes() for e in self._escapes)),
+            "outliers": _whole(outliers.astype("<u2")),
+            "components": _whole(components.astype("<f4")),
+            "sigma": _whole(self._components.sigma.astype("<f8")),
+        }
+
+    @property
+    def _padded_rows(self) -> int:
+        return align(self.rows, ROWS)
+
+    @property
+    def _plane1_bytes(self) -> int:
+        return 2 * COMPONENTS + self.width * 3 // 4
+
+    @property
+    def _plane2_bytes(self) -> int:
+        return self.width * 5 // 4
+
+    def _blocks(self) -> Iterator[tuple[slice, U16]]:
+        """Bits of the rows, some at a time."""
+        table = self._data()
+        for first in range(0, self.rows, _ROW_BLOCK):
+            rows = slice(first, min(first + _ROW_BLOCK, self.rows))
+            yield rows, bfloat16_rows(self.name, np.asarray(table[rows]), first)
+
+    def _analyse(self) -> None:
+        bound = _Bound(self._components)
+        found = 0
+        for rows, bits in self._blocks():
+            coded = _encode(bits, self._components.outliers)
+            decoded = coded.decoded
+            escaped = decoded.view(np.uint32) != coded.values.view(np.uint32)
+            escaped[:, self._components.outliers] = False
+            row, column = np.nonzero(escaped)
+            found += len(row)
+            if found > _MOST_ESCAPES * self.rows * self.columns:
+                raise PlanesDoNotPay(
+                    f"tensor {self.name}: more than an eighth of its values are below 1/255 of the largest "
+                    "of their row, too many to be kept apart"
+                )
+            self._escapes.append(np.stack([column.astype(np.uint16), bits[row, column]], axis=1))
+            self._escape_counts[rows] = np.bincount(row, minlength=len(bits))
+            self._outliers[rows] = bits[:, self._components.outliers]
+            lost = (coded.values[row, column].astype(np.float64) - decoded[row, column]) ** 2
+            rho = np.sqrt(np.bincount(row, weights=lost, minlength=len(bits)))
+            self._coefficients[rows], self._bounds[rows] = bound.measure(coded, rho)
+
+    def _plane1(self) -> Iterator[bytes]:
+        for rows, bits in self._blocks():
+            codes = self._padded_codes(bits)
+            top = (codes >> np.uint16(10)).astype(np.uint8).reshape(len(bits), -1, 4, 64)
+            packed = np.empty((len(bits), self._plane1_bytes), np.uint8)
+            coefficients = self._coefficients[rows].astype(np.int32) + 32768
+            packed[:, :COMPONENTS] = coefficients >> 8
+            packed[:, COMPONENTS : 2 * COMPONENTS] = coefficients & 255
+            lines = packed[:, 2 * COMPONENTS :].reshape(len(bits), -1, 3, 64)
+            nibbles = top >> np.uint8(2)
+            lines[:, :, :2] = nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << np.uint8(4)
+            lines[:, :, 2] = _crumbs(top & np.uint8(3))
+            yield packed.tobytes()
+        yield bytes((self._padded_rows - self.rows) * self._plane1_bytes)
+
+    def _plane2(self) -> Iterator[bytes]:
+        for _rows, bits in self._blocks():
+            codes = self._padded_codes(bits)
+            packed = np.empty((len(bits), self._plane2_bytes), np.uint8)
+            packed[:, : self.width] = codes  # the low byte
+            middle = (codes >> np.uint16(8)).astype(np.uint8) & np.uint8(3)
+            packed[:, self.width :] = _crumbs(middle.reshape(len(bits), -1, 4, 64)).reshape(len(bits), -1)
+            yield packed.tobytes()
+
+    def _padded_codes(self, bits: U16) -> U16:
+        codes = np.full((len(bits), self.width), 32768, np.uint16)
+        codes[:, : self.columns] = _encode(bits, self._components.outliers).codes
+        return codes
+
+
+class _Bound:
+    """Coefficients and bounds of coded rows."""
+
+    def __init__(self, components: Components) -> None:
+        self.outliers = components.outliers
+        self.principal = components.principal
+        self.sigma = components.sigma
+        self.gram = self.principal.T @ self.principal
+        largest = max(1.0, float(np.abs(self.gram).sum(axis=1).max())) * (1 + _LOST)
+        self.norm = np.sqrt(largest)  # p
+        self.complement = max(1.0, largest - 1.0)
+
+    def measure(self, coded: _Coded, rho: Floats) -> tuple[npt.NDArray[np.int16], F32]:
+        """q [n][64] and S, sa, N, A, K [n][5] of rows whose escapes lose ``rho`` (norms)."""
+        step = np.ldexp(1.0, coded.exponents)
+        first = 4.0 * (coded.codes >> np.uint16(10)) - 126.0  # ê in steps
+        rest = (coded.codes & np.uint16(1023)).astype(np.float64) - 512.0  # δ̃ in steps / 256
+        rest[:, self.outliers] = 0.0
+        principal = rest @ self.principal
+        energy = _squares(rest)
+        remaining = energy - 2.0 * _squares(principal) + _squares_in(principal, self.gram)
+        remaining = np.sqrt(np.maximum(remaining, 0.0) + _LOST * energy) * (step / 256.0)
+
+        coefficients = np.empty((len(step), COMPONENTS))
+        values = coded.values[:, self.outliers].astype(np.float64)
+        coefficients[:, :OUTLIERS] = values - first[:, self.outliers] * step[:, None]
+        coefficients[:, OUTLIERS:] = principal * (step / 256.0)[:, None]
+        scaled = coefficients * self.sigma
+        unit, q = _quantise(scaled)
+        alpha = np.sqrt(_squares(scaled - q * unit[:, None].astype(np.float64)))
+        norms = [
+            np.sqrt(_squares(coded.values.astype(np.float64))),
+            np.sqrt(_squares(first)) * step,
+            np.sqrt(_squares(coefficients)) + self.norm * rho,
+        ]
+        bounds = [
+            remaining + self.complement * rho,
+            alpha + self.sigma.max() * self.norm * rho,
+            np.max(norms, axis=0),
+        ]
+        rounded = [_round_up(np.asarray(bound) * (1 + _LOST)) for bound in bounds]
+        return q, np.stack([step.astype(np.float32), unit, *rounded], axis=1)
+
+
+def _encode(bits: U16, outliers: npt.NDArray[np.int64]) -> _Coded:
+    values = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    magnitudes = np.abs(values)
+    magnitudes[:, outliers] = 0.0
+    largest = magnitudes.max(axis=1).astype(np.float64)
+    mantissa, exponents = np.frexp(largest / _LARGEST_STEPS)
+    exponents = np.where(mantissa == 0.5, exponents - 1, exponents)  # a power of two is its own step
+    exponents = np.where(largest > 0.0, np.maximum(exponents, _SMALLEST_STEP), _SMALLEST_STEP)
+    with np.errstate(over="ignore"):  # outliers
+        scaled = values * np.ldexp(np.float32(1.0), 4 - exponents)[:, None] * np.float32(16.0)
+    codes = np.clip(np.rint(scaled), -32768.0, 32767.0) + np.float32(32768.0)
+    return _Coded(values, codes.astype(np.uint16), exponents.astype(np.int32))
+
+
+def _quantise(scaled: Floats) -> tuple[F32, npt.NDArray[np.int16]]:
+    """sa [n] and q [n][64] with scaled ≈ sa q, |q| ≤ 32500."""
+    largest = np.abs(scaled).max(axis=1) / _LARGEST_COEFFICIENT
+    unit = np.minimum(largest, float(np.finfo(np.float32).max)).astype(np.float32)
+    divisor = np.where(unit > 0.0, unit, np.float32(1.0)).astype(np.float64)
+    q = np.rint(scaled / divisor[:, None])
+    return unit, np.clip(q, -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT).astype(np.int16)
+
+
+def _crumbs(fields: U8) -> U8:
+    """Two bits of four columns [..., 4, 64] in one byte."""
+    low = fields[..., 0, :] | fields[..., 1, :] << np.uint8(2)
+    return np.asarray(low | fields[..., 2, :] << np.uint8(4) | fields[..., 3, :] << np.uint8(6))
+
+
+def _squares(x: npt.NDArray[np.floating]) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", x, x))
+
+
+def _squares_in(x: Floats, gram: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,ij->i", x @ gram, x))
+
+
+def _round_up(x: Floats) -> F32:
+    """To float32 with _BOUND_BITS significant bits, never below x; infinite beyond float32."""
+    with np.errstate(over="ignore"):
+        nearest = x.astype(np.float32)
+    above = np.where(nearest < x, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    dropped = np.uint32((1 << (24 - _BOUND_BITS)) - 1)
+    return ((above.view(np.uint32) + dropped) & ~dropped).view(np.float32)
+
+
+def _whole(array: Array) -> tuple[int, Chunks]:
+    data = np.ascontiguousarray(array).tobytes()
+    return len(data), lambda: iter([data])
