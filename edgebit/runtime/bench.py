@@ -43,13 +43,15 @@ def bench(folder: Path, options: Options, progress: Progress) -> Report:
     load = load_average()
     if options.threads is not None and options.threads < 1:
         raise RuntimeModelError(f"--threads {options.threads}: expected at least 1")
+    start = perf_counter()
     manifest = check_bundle(folder)
+    check_seconds = perf_counter() - start
     plan = read_plan(manifest)
     with closing(_Opened(folder, options.threads, plan, options)) as opened:
         main = opened.measure(progress)
         profiles = take_profile(opened.bench) if options.profile else []
         own_memory_rate = opened.bench.own_memory_rate()
-    sweep = _sweep(folder, plan, options, progress) if options.sweep else []
+    sweep = _sweep(folder, plan, options, main, progress) if options.sweep else []
     return Report(
         bundle=str(folder),
         model=dict(manifest.get("model", {})),
@@ -57,10 +59,11 @@ def bench(folder: Path, options: Options, progress: Progress) -> Report:
         work=opened.bench.work,
         bytes_per_token=opened.bench.bytes_per_token,
         main=main,
+        check_seconds=check_seconds,
         own_memory_rate=own_memory_rate,
         profiles=profiles,
         sweep=sweep,
-        conditions=conditions(main.tier, main.threads, manifest, load),
+        conditions=conditions(main.tier, main.threads, main.cpu_share, manifest, load),
     )
 
 
@@ -82,10 +85,15 @@ class _Opened:
         self._engine.close()
 
 
-def _sweep(folder: Path, plan: PlanFacts, options: Options, progress: Progress) -> List[Measurement]:
-    """One measurement for every number of threads up to that of the CPUs."""
+def _sweep(
+    folder: Path, plan: PlanFacts, options: Options, main: Measurement, progress: Progress
+) -> List[Measurement]:
+    """A measurement for every number of threads up to that of the CPUs; `main` stands for its own."""
     measurements = []
     for threads in range(1, available_cpus() + 1):
+        if threads == main.threads:
+            measurements.append(main)
+            continue
         with closing(_Opened(folder, threads, plan, options)) as opened:
             measurements.append(opened.measure(progress))
     return measurements

@@ -11,11 +11,18 @@ from typing import Any, Dict, List, Optional
 
 BUSY_LOAD = 0.5  # processors busy with something else: figures are then of the machine's leftovers
 CPU_FOLDER = Path("/sys/devices/system/cpu/cpu0")
+HUGE_PAGES = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
-def conditions(tier: str, threads: int, manifest: Dict[str, Any], load: List[float]) -> Dict[str, Any]:
-    """Facts for the JSON report; None where this system does not tell. `load`: the averages at the start."""
+def conditions(
+    tier: str, threads: int, cpu_share: float, manifest: Dict[str, Any], load: List[float]
+) -> Dict[str, Any]:
+    """Facts for the JSON report; None where this system does not tell.
+
+    `cpu_share`: processor time the process got, of what so many threads can use; `load`: the averages at the
+    start.
+    """
     return {
         "cpu": cpu_model(),
         "board": _text(Path("/proc/device-tree/model")),
@@ -27,6 +34,7 @@ def conditions(tier: str, threads: int, manifest: Dict[str, Any], load: List[flo
         "huge_pages": _chosen(_text(Path("/sys/kernel/mm/transparent_hugepage/enabled"))),
         "load_average": load,
         "busy": bool(load) and load[0] >= BUSY_LOAD,
+        "cpu_share": cpu_share,
         "versions": {
             "edgebit": manifest.get("edgebit"),
             "python": platform.python_version(),
@@ -76,9 +84,15 @@ def last_level_cache() -> Optional[int]:
 
 
 def resident_bytes() -> Dict[str, Optional[int]]:
-    """Memory of this process that is in RAM, mapped weights included: now, and at most so far."""
+    """Memory of this process that is in RAM, mapped weights included: now, at most so far, on huge pages."""
     status = _text(Path("/proc/self/status")) or ""
-    return {"rss_bytes": _kilobytes(status, "VmRSS"), "peak_rss_bytes": _kilobytes(status, "VmHWM")}
+    pages = _text(Path("/proc/self/smaps_rollup")) or ""
+    huge = [_kilobytes(pages, kind) for kind in HUGE_PAGES]
+    return {
+        "rss_bytes": _kilobytes(status, "VmRSS"),
+        "peak_rss_bytes": _kilobytes(status, "VmHWM"),
+        "huge_page_bytes": sum(size or 0 for size in huge) if pages else None,
+    }
 
 
 def free_bytes() -> Optional[int]:

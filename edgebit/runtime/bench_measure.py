@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .bench_conditions import free_bytes, last_level_cache, resident_bytes
@@ -61,6 +61,7 @@ class Measurement:
     decode: Series  # tokens a second
     read_rate: Series  # bytes a second, of the weights, while decoding
     roofline_fraction: Series  # decode speed of what read_rate allows
+    cpu_share: float  # processor time the process got, of what its threads can use
     memory: Dict[str, Optional[int]]  # as bench_conditions.resident_bytes
 
 
@@ -126,9 +127,11 @@ class Bench:
         progress(f"{threads} threads: warming up")
         self.warm_up()
         runs = []
+        start, used = perf_counter(), process_time()
         for i in range(self.work.repeat):
             progress(f"{threads} threads: repetition {i + 1} of {self.work.repeat}")
             runs.append(self.repetition())
+        cpu_share = (process_time() - used) / (perf_counter() - start) / threads
         decode = [self.work.decode / run.decode for run in runs]
         read = [run.read_bytes / run.reading for run in runs]
         return Measurement(
@@ -140,6 +143,7 @@ class Bench:
             decode=Series(decode),
             read_rate=Series(read),
             roofline_fraction=Series([d * self.bytes_per_token / r for d, r in zip(decode, read)]),
+            cpu_share=cpu_share,
             memory=resident_bytes(),
         )
 

@@ -16,6 +16,11 @@ class Step:
     label: str  # its place in the model, the same in every layer
     weight_bytes: int
 
+    @property
+    def ternary_weights(self) -> int:
+        """Weights each token is multiplied with: four in a byte."""
+        return 4 * self.weight_bytes if self.kernel.startswith("ternary_") else 0
+
 
 @dataclass(frozen=True)
 class PlanFacts:
@@ -31,17 +36,17 @@ class PlanFacts:
     @property
     def body_bytes(self) -> int:
         """Weights that decoding one token streams, without the head."""
-        return _weight_bytes(self.decode)
+        return sum(step.weight_bytes for step in self.decode)
 
     @property
     def head_bytes(self) -> int:
         """Weights that the logits of one token take."""
-        return _weight_bytes(self.head)
+        return sum(step.weight_bytes for step in self.head)
 
     @property
     def ternary_weights(self) -> int:
-        """Weights that each token of a prompt is multiplied with: four in a byte."""
-        return 4 * _weight_bytes(step for step in self.prefill if step.kernel.startswith("ternary_"))
+        """Weights that each token of a prompt is multiplied with."""
+        return sum(step.ternary_weights for step in self.prefill)
 
     def bytes_per_token(self, context: float) -> float:
         """Bytes that decoding one token reads when the context holds so many."""
@@ -67,7 +72,3 @@ def read_plan(manifest: Mapping[str, Any]) -> PlanFacts:
 def _step(kind: str) -> Step:
     kernel, size, label = kind.split(" ", 2)
     return Step(kernel, label, int(size))
-
-
-def _weight_bytes(steps: Any) -> int:
-    return sum(step.weight_bytes for step in steps)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import chain, count
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, List, Sequence, Tuple
 
 from .bench_measure import Bench
 from .bench_plan import Step
@@ -21,11 +20,12 @@ class Cost:
     step: Step
     calls: int
     seconds: float
+    macs: int  # multiplications of a ternary weight with a code
 
     @property
-    def bytes_per_second(self) -> float:
-        """Of weights read; 0 for a step that streams none."""
-        return self.calls * self.step.weight_bytes / self.seconds if self.seconds else 0.0
+    def read_bytes(self) -> int:
+        """Of weights, by all calls."""
+        return self.calls * self.step.weight_bytes
 
 
 @dataclass(frozen=True)
@@ -53,32 +53,45 @@ class Profile:
 
 def take_profile(bench: Bench) -> List[Profile]:
     """Times the steps of one prompt and of what follows; its barriers make them a little slower."""
-    engine = bench.engine
-    engine.profile(True)
-    _, seconds = bench.prefill()
-    prefill = Profile("prefill", bench.work.prefill, seconds, _costs(bench))
-    engine.profile(True)
-    seconds = bench.decode(bench.work.decode)
-    decode = Profile("decode", bench.work.decode, seconds, _costs(bench))
-    engine.profile(False)
-    return [prefill, decode]
+    work = bench.work
+    return [
+        _profile("prefill", work.prefill, bench, lambda: bench.prefill()[1]),
+        _profile("decode", work.decode, bench, lambda: bench.decode(work.decode)),
+    ]
 
 
-def _costs(bench: Bench) -> Tuple[Cost, ...]:
-    """Steps of the same kernel and place added up over the layers; those that did not run left out.
+def _profile(phase: str, tokens: int, bench: Bench, run: Callable[[], float]) -> Profile:
+    """The steps of whatever `run` evaluates; it gives the seconds it took.
 
-    A prompt may end in a chunk of one token, which takes the decode plan: all phases count.
+    A prompt may end in a chunk of one token, which takes the decode plan: each plan counts with its tokens.
     """
-    phases = ((DECODE, bench.plan.decode), (PREFILL, bench.plan.prefill), (HEAD, bench.plan.head))
-    calls: Counter[Step] = Counter()
-    seconds: Dict[Step, float] = {}
-    for phase, steps in phases:
-        for step, (times, took) in zip(_named(steps), bench.engine.step_times(phase)):
-            calls[step] += times
-            seconds[step] = seconds.get(step, 0.0) + took
-    return tuple(Cost(step, times, seconds[step]) for step, times in calls.items() if times)
+    engine, plan = bench.engine, bench.plan
+    engine.profile(True)
+    seconds = run()
+    engine.profile(False)
+    decode, prefill, head = (engine.step_times(each) for each in (DECODE, PREFILL, HEAD))
+    alone = decode[0][0]  # tokens evaluated one by one: calls of the first step
+    costs = _Costs()
+    costs.add(plan.decode, decode, alone)
+    costs.add(plan.prefill, prefill, tokens - alone)
+    costs.add(plan.head, head, 0)
+    return Profile(phase, tokens, seconds, costs.all())
 
 
-def _named(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps of the plan, then names for parts that the runtime adds behind them."""
-    return chain(steps, (Step(BEHIND_THE_PLAN, f"part {i}", 0) for i in count(1)))
+class _Costs:
+    """Steps of the same kernel and place added up over layers and plans."""
+
+    def __init__(self) -> None:
+        self._sums: Dict[Step, Tuple[int, float, int]] = {}
+
+    def add(self, steps: Sequence[Step], times: Sequence[Tuple[int, float]], tokens: int) -> None:
+        """Times of the steps of a plan that evaluated so many tokens, then of the runtime's own parts."""
+        parts = (Step(BEHIND_THE_PLAN, f"part {i}", 0) for i in count(1))
+        for step, (calls, seconds) in zip(chain(steps, parts), times):
+            found = (calls, seconds, step.ternary_weights * tokens)
+            known = self._sums.get(step, (0, 0.0, 0))
+            self._sums[step] = (known[0] + found[0], known[1] + found[1], known[2] + found[2])
+
+    def all(self) -> Tuple[Cost, ...]:
+        """Those that ran."""
+        return tuple(Cost(step, *sums) for step, sums in self._sums.items() if sums[0])

@@ -33,6 +33,7 @@ class Report:
     work: Workload
     bytes_per_token: float
     main: Measurement
+    check_seconds: float  # of every file before anything is opened
     own_memory_rate: float  # bytes a second
     profiles: Sequence[Profile]
     sweep: Sequence[Measurement]
@@ -60,7 +61,7 @@ class Report:
                 "tokens": self.work.prefill,
                 **_speed(main.prefill),
                 "time_to_first_token": main.first_token.median,
-                "giga_multiplications_per_second": main.prefill.median * plan.ternary_weights / 1e9,
+                "gmac_per_second": main.prefill.median * plan.ternary_weights / 1e9,
             },
             "memory": {
                 "read_gb_per_second": main.read_rate.median / 1e9,
@@ -69,7 +70,7 @@ class Report:
                 "read_is_cached": self.is_cached,
                 **main.memory,
             },
-            "load": {"seconds": main.load_seconds},
+            "load": {"seconds": main.load_seconds, "check_seconds": self.check_seconds},
             "conditions": self.conditions,
         }
         if self.profiles:
@@ -115,7 +116,8 @@ class Report:
         parts = ((plan.body_bytes, "layers"), (plan.head_bytes, "head"), (cache, "KV cache"))
         rows = [
             ("time to first token", f"{main.first_token.median:.3f} s"),
-            ("load", f"{main.load_seconds * 1e3:.1f} ms"),
+            ("load", f"{main.load_seconds * 1e3:.1f} ms, after {self.check_seconds * 1e3:.1f} ms of checks"),
+            ("prefill work", f"{main.prefill.median * plan.ternary_weights / 1e9:.1f} GMAC/s"),
             ("memory", _resident(main.memory)),
             ("bytes per token", f"{_size(self.bytes_per_token)}: {_sum(parts)}"),
             ("read speed", read),
@@ -127,12 +129,14 @@ class Report:
         facts = self.conditions
         load = facts["load_average"]
         note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
+        share = f"{_percent(facts['cpu_share'])} of what {facts['threads']} threads can use"
         rows = [
             ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
             ("board", facts["board"]),
             ("governor", facts["governor"]),
             ("huge pages", facts["huge_pages"]),
             ("load average", " ".join(f"{each:.2f}" for each in load) + note if load else None),
+            ("processor time", share),
             ("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items())),
         ]
         return Table("", ("", ""), [(name, text) for name, text in rows if text], left=(0, 1))
@@ -163,6 +167,7 @@ def _profile_json(profile: Profile) -> Dict[str, Any]:
             "calls": cost.calls,
             "seconds": cost.seconds,
             "weight_bytes": cost.step.weight_bytes,
+            "macs": cost.macs,
         }
         for group in profile.kernels
         for cost in group
@@ -177,17 +182,17 @@ def _profile_table(profile: Profile) -> Table:
         if len(group) > 1:
             rows += [_cost_row(f"  {cost.step.label}", [cost], profile, bar=False) for cost in group]
     rest = profile.rest
-    rows.append(("outside the steps", "", *_time(rest, profile), "", _bar(rest / profile.seconds)))
+    rows.append(("outside the steps", "", *_time(rest, profile), "", "", _bar(rest / profile.seconds)))
     title = f"profile of {profile.phase}: {profile.tokens} tokens in {profile.seconds * 1e3:.1f} ms"
-    return Table(title, ("kernel", "calls", "ms", "share", "GB/s", ""), rows, left=(0, 5))
+    return Table(title, ("kernel", "calls", "ms", "share", "GB/s", "GMAC/s", ""), rows, left=(0, 6))
 
 
 def _cost_row(name: str, costs: Sequence[Cost], profile: Profile, bar: bool) -> Tuple[str, ...]:
     seconds = sum(cost.seconds for cost in costs)
-    read = sum(cost.calls * cost.step.weight_bytes for cost in costs)
-    speed = f"{read / seconds / 1e9:.1f}" if read and seconds else ""
+    read, macs = sum(cost.read_bytes for cost in costs), sum(cost.macs for cost in costs)
+    speeds = (f"{work / seconds / 1e9:.1f}" if work and seconds else "" for work in (read, macs))
     calls = str(sum(cost.calls for cost in costs))
-    return (name, calls, *_time(seconds, profile), speed, _bar(seconds / profile.seconds) if bar else "")
+    return (name, calls, *_time(seconds, profile), *speeds, _bar(seconds / profile.seconds) if bar else "")
 
 
 def _time(seconds: float, profile: Profile) -> Tuple[str, str]:
@@ -244,4 +249,5 @@ def _resident(memory: Dict[str, Optional[int]]) -> str:
     now, peak = memory["rss_bytes"], memory["peak_rss_bytes"]
     if now is None or peak is None:
         return "unknown on this system"
-    return f"{_size(now)} resident, at most {_size(peak)}"
+    huge = f", {_size(memory['huge_page_bytes'])} on huge pages" if memory["huge_page_bytes"] else ""
+    return f"{_size(now)} resident{huge}, at most {_size(peak)}"

@@ -22,13 +22,8 @@ int eb_profiler_open(eb_profiler *profiler, const eb_plan *plan) {
 
 void eb_profiler_close(eb_profiler *profiler) { eb_unmap(&profiler->memory); }
 
-void eb_profiler_switch(eb_profiler *profiler, int32_t on) {
-  if (on) memset(profiler->memory.data, 0, (size_t)profiler->memory.bytes);
-  profiler->on = on;
-}
-
-void eb_profiler_begin(eb_profiler *profiler) {
-  if (profiler->on) profiler->last = eb_nanoseconds();
+void eb_profiler_reset(eb_profiler *profiler) {
+  memset(profiler->memory.data, 0, (size_t)profiler->memory.bytes);
 }
 
 int32_t eb_profiler_read(const eb_profiler *profiler, int32_t phase, eb_step_time *times, int32_t capacity) {

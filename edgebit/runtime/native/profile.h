@@ -12,19 +12,15 @@ typedef struct eb_profiler {
   eb_mapping memory; /* costs nothing until the first step is timed */
   eb_step_time *times[EB_PHASES]; /* [steps] of each phase */
   int32_t steps[EB_PHASES];
-  int32_t on;
-  uint64_t last; /* when the step before ended, or the pass began */
+  uint64_t last; /* when the step before ended; eb_team_stamp: when the pass began */
 } eb_profiler;
 
 /* Room for every step of the plan. Gives 0 when there is no memory. */
 int eb_profiler_open(eb_profiler *profiler, const eb_plan *plan);
 void eb_profiler_close(eb_profiler *profiler);
 
-/* Begins at zero, or stops. */
-void eb_profiler_switch(eb_profiler *profiler, int32_t on);
-
-/* Call where a pass begins: its first step is timed from here. */
-void eb_profiler_begin(eb_profiler *profiler);
+/* Begins at zero. */
+void eb_profiler_reset(eb_profiler *profiler);
 
 /* Copies the times of a phase: at most `capacity`. Returns the count there is. */
 int32_t eb_profiler_read(const eb_profiler *profiler, int32_t phase, eb_step_time *times, int32_t capacity);

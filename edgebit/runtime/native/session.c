@@ -141,7 +141,6 @@ static void run_pass(void *user, int32_t thread) {
 
 static void run(eb_session *session, eb_pass pass) {
   session->pass = pass;
-  eb_profiler_begin(&session->profiler);
   eb_team_run(session->team, run_pass, session);
 }
 
@@ -271,7 +270,8 @@ void eb_trace(eb_session *session, eb_trace_function function, void *user) {
 }
 
 void eb_profile(eb_session *session, int32_t on) {
-  eb_profiler_switch(&session->profiler, on);
+  if (on) eb_profiler_reset(&session->profiler);
+  eb_team_stamp(session->team, on ? &session->profiler.last : NULL);
   eb_trace(session, on ? eb_profiler_note : NULL, &session->profiler);
 }
 

@@ -39,6 +39,7 @@ struct eb_team {
   _Alignas(EB_ALIGNMENT) uint32_t arrived;
   _Alignas(EB_ALIGNMENT) eb_job job;
   void *user;
+  uint64_t *stamp; /* NULL: nobody asks */
   int32_t stop;
   int32_t count, started;
   long process;
@@ -120,10 +121,13 @@ void eb_team_run(eb_team *team, eb_job job, void *user) {
   eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
   team->job = job;
   team->user = user;
+  if (team->stamp) *team->stamp = eb_nanoseconds();
   if (team->count > 1) change(&team->bell);
   job(user, 0);
   eb_float_mode_write(mode);
 }
+
+void eb_team_stamp(eb_team *team, uint64_t *when) { team->stamp = when; }
 
 /* ---- opening and closing ---------------------------------------------------------------------------------- */
 

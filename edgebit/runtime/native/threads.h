@@ -25,6 +25,9 @@ int32_t eb_team_count(const eb_team *team);
  * canonical floating-point mode; the caller's own is restored. */
 void eb_team_run(eb_team *team, eb_job job, void *user);
 
+/* From now on every job leaves the time at which it was given (eb_nanoseconds) in *when. NULL: no longer. */
+void eb_team_stamp(eb_team *team, uint64_t *when);
+
 /* Returns when every thread of the team has called it: what they wrote before is visible to all after. */
 void eb_team_barrier(eb_team *team, int32_t thread);
 
