@@ -1,4 +1,4 @@
-"""Checkpoints derived from a packed one: fewer layers, another activation, bfloat16 masters of the same trits."""
+"""Checkpoints derived from a packed one: fewer layers, another activation, masters of the same trits."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def write_masters(checkpoint: Path, repository: str, cache: Path) -> None:
 def master_rows(matrix: TernaryTensor) -> Iterator[Array]:
     """bfloat16 rows of which absmean makes the same trits and, to 1e-4, the same scale.
 
-    With the non-zeros at ±scale alone the mean would be smaller by their share. They are put at scale ÷ share,
+    With the non-zeros at ±scale alone the mean would be smaller by their share. They are put at scale ÷ share
     rounded down to bfloat16, and the zeros take what is missing from the mean: far below half of it.
     """
     total = prod(matrix.shape)

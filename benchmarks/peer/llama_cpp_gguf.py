@@ -1,4 +1,4 @@
-"""llama.cpp through the C interface that llama-cpp-python binds: no Python between a token and the library."""
+"""llama.cpp through the C interface that llama-cpp-python binds: a call of the library per token, no more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peer.session import CONTEXT, Floats
 UBATCH = 512  # llama.cpp's own default: what of a prompt is evaluated together
 
 
-@llama_cpp.llama_log_callback
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator,unused-ignore]
 def _silent(level: int, text: bytes, user_data: object) -> None:
     """Nothing: llama.cpp reports every tensor it loads."""
 

@@ -22,16 +22,13 @@ ZERO_POINT = 0x55  # 1 in every two bits: code = value + 1, as in the exported w
 def write_matmulnbits(graph: Path, output: Path) -> None:
     """Write `output`, its weights beside it, from an exported `graph`."""
     model = ir.load(graph)
-    sources = {node.outputs[0]: node for node in model.graph}
     for node in list(model.graph):
-        if node.domain != DOMAIN:
-            continue
-        if node.op_type == "BitLinear":
-            _replace(model.graph, node, node.inputs[0], node.inputs[1], node.inputs[2])
-        elif node.op_type == "DequantizeAccumulator":
-            matmul = sources[node.inputs[0]]
-            quantize = matmul.inputs[0].producer()
-            _replace(model.graph, node, quantize.inputs[0], matmul.inputs[1], node.inputs[2])
+        if (node.domain, node.op_type) == (DOMAIN, "BitLinear"):
+            _replace(model.graph, node, *_inputs(node))
+        elif (node.domain, node.op_type) == (DOMAIN, "DequantizeAccumulator"):
+            accumulators, _, scale = _inputs(node)
+            codes, weight = _inputs(accumulators.producer())
+            _replace(model.graph, node, _inputs(codes.producer())[0], weight, scale)
     for node in reversed(list(model.graph)):
         if node.domain == DOMAIN:
             model.graph.remove(node, safe=True)
@@ -44,12 +41,19 @@ def write_matmulnbits(graph: Path, output: Path) -> None:
     ir.save(model, output, external_data=f"{output.name}.data")
 
 
+def _inputs(node: ir.Node | None) -> list[ir.Value]:
+    """The inputs of a node of an exported graph, where none is optional."""
+    assert node
+    return [value for value in node.inputs if value]
+
+
 def _replace(graph: ir.Graph, node: ir.Node, x: ir.Value, weight: ir.Value, scale: ir.Value) -> None:
     """Put y = MatMulNBits(x, weight) in the place of `node`; the exported bytes are its layout already."""
-    rows, quarter = weight.const_value.shape.numpy()
-    columns = 4 * quarter
+    assert weight.const_value and scale.const_value
+    codes = weight.const_value.numpy()
+    rows, columns = codes.shape[0], 4 * codes.shape[1]
     blocks = columns // BLOCK
-    packed = weight.const_value.numpy().reshape(rows, blocks, BLOCK // 4)
+    packed = codes.reshape(rows, blocks, BLOCK // 4)
     scales = np.full((rows, blocks), scale.const_value.numpy().item(), np.float32)
     zeros = np.full((rows, -(-blocks // 4)), ZERO_POINT, np.uint8)
     name = weight.name

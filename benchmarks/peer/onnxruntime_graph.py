@@ -51,4 +51,5 @@ class GraphSession:
 
 
 def open_session(model: Path, threads: int, variant: str) -> GraphSession:
-    return GraphSession(model, threads)
+    """`model`: the folder of an exported graph."""
+    return GraphSession(model / "model.onnx", threads)

@@ -28,7 +28,7 @@ class TransformersSession:
         self.reset()
 
     def _widen(self, dtype: torch.dtype) -> None:
-        """Loading a packed checkpoint as float32 leaves half of it in bfloat16 (SPEC 1.3): widen afterwards."""
+        """Afterwards: loading a packed checkpoint as float32 leaves half of it in bfloat16 (SPEC 1.3)."""
         torch.nn.Module.to(self._model, dtype)
         for module in self._model.modules():
             if hasattr(module, "in_features") and isinstance(getattr(module, "dtype", None), torch.dtype):

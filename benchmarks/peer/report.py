@@ -1,0 +1,150 @@
+"""Comparisons as Markdown, and their place in RESULTS.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.peer.agreement import TOLERANCE
+from benchmarks.peer.comparison import CHECKED_TOKENS, MODEL, Comparison, Row, threads_text
+from benchmarks.peer.registry import FAIR_PEER, OWN
+from benchmarks.peer.rounds import Speeds
+
+HEADING = "# Results of benchmarks"
+BEGIN, END = "<!-- peers.py: begin -->", "<!-- peers.py: end -->"
+
+
+def report(comparisons: Sequence[Comparison], conditions: Mapping[str, str], plot: str | None) -> str:
+    """The whole section, Markdown."""
+    parts = ["## Side by side with other engines", _conditions(comparisons, conditions)]
+    if plot:
+        parts.append(f"![tokens per second, by engine and threads]({plot})")
+    for comparison in comparisons:
+        parts += [f"### {comparison.title}", agreement_table(comparison), speed_table(comparison)]
+        parts += _notes(comparison)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def agreement_table(comparison: Comparison) -> str:
+    """What each engine computes; it stands before any speed."""
+    lines = [
+        f"Logits of {CHECKED_TOKENS} tokens against those of {comparison.reference}: mean KL divergence of a "
+        f"prefill (tolerance {TOLERANCE}), and how often decoding token by token chooses the same token."
+    ]
+    table = [["Engine", "Computes", "KL", "Same token"]]
+    for row in comparison.rows:
+        if row.agreement is None:
+            table.append([row.contender.name, f"not run: {row.failure}", "", ""])
+            continue
+        name = row.contender.name
+        divergence = "reference" if name == comparison.reference else f"{row.agreement.divergence:.1e}"
+        table.append([name, _computes(row), divergence, f"{row.agreement.top1:.0%}"])
+    return "\n".join(lines) + "\n\n" + markdown_table(table)
+
+
+def speed_table(comparison: Comparison) -> str:
+    """Medians of all rounds in tokens per second; the best round in brackets."""
+    work = comparison.workload
+    head = ["Engine", "Lossless"]
+    for part in ("Decode", "Prefill"):
+        head += [f"{part}, {threads_text(threads)}" for threads in comparison.threads]
+    table = [[*head, "edgebit is faster by (decode; prefill)", "Remark"]]
+    own = next(row for row in comparison.rows if row.contender == OWN)
+    for row in comparison.rows:
+        if row.speeds:
+            table.append([*_speed_cells(row), _ratios(own, row), _remark(row)])
+    text = (
+        f"Tokens per second, medians of {work.rounds} interleaved rounds (best round in brackets): decoding "
+        f"{work.decode} tokens after {work.prompt}, prefill of {work.prefill}."
+    )
+    return f"{text}\n\n{markdown_table(table)}"
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """The first row is the head; bars inside a cell are escaped."""
+    escaped = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
+    lines = [f"| {' | '.join(row)} |" for row in escaped]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def place(text: str, section: str) -> str:
+    """`text` of RESULTS.md with the section between this program's marks replaced, or appended at the end."""
+    marked = f"{BEGIN}\n{section}{END}\n"
+    before, begin, rest = text.partition(f"{BEGIN}\n")
+    if not begin:
+        return f"{text.rstrip() or HEADING}\n\n{marked}"
+    return before + marked + rest.partition(f"{END}\n")[2]
+
+
+def write_results(file: Path, section: str) -> None:
+    """Put the section into `file`; what others wrote there stays."""
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(place(text, section), encoding="utf-8")
+
+
+# ---- parts -----------------------------------------------------------------------------------------
+
+
+def _conditions(comparisons: Iterable[Comparison], conditions: Mapping[str, str]) -> str:
+    versions = dict(pair for comparison in comparisons for pair in comparison.versions)
+    others = [
+        others
+        for comparison in comparisons
+        for row in comparison.rows
+        for speeds in row.speeds.values()
+        for others in speeds.others
+    ]
+    facts = dict(conditions)
+    if others:
+        busy = f"median {median(others):.2f}, at most {max(others):.2f}"
+        facts["CPUs kept busy by other processes during the timed runs"] = busy
+    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return "\n".join(f"* {name}: {value}" for name, value in facts.items())
+
+
+def _computes(row: Row) -> str:
+    assert row.agreement
+    if not row.agreement.holds:
+        return f"**something else** (nearest: {row.agreement.reference})"
+    return row.agreement.reference if row.agreement.reference == MODEL else f"**{row.agreement.reference}**"
+
+
+def _remark(row: Row) -> str:
+    """A speed never stands without what its engine does differently."""
+    assert row.agreement
+    parts = [row.contender.remark]
+    if not row.agreement.holds:
+        parts.insert(0, f"**other logits** (KL {row.agreement.divergence:.1e})")
+    elif row.agreement.reference != MODEL:
+        parts.insert(0, f"computes {row.agreement.reference}")
+    return "; ".join(part for part in parts if part)
+
+
+def _speed_cells(row: Row) -> list[str]:
+    decode = [_median_and_best(speeds.decode) for speeds in row.speeds.values()]
+    prefill = [_median_and_best(speeds.prefill) for speeds in row.speeds.values()]
+    return [row.contender.name, "yes" if row.contender.lossless else "no", *decode, *prefill]
+
+
+def _median_and_best(values: Sequence[float]) -> str:
+    return f"{median(values):.1f} ({max(values):.1f})"
+
+
+def _ratios(own: Row, row: Row) -> str:
+    if row.contender == own.contender:
+        return ""
+    pairs: list[tuple[Speeds, Speeds]] = [
+        (own.speeds[threads], found) for threads, found in row.speeds.items()
+    ]
+    decode = " / ".join(f"{mine.median_decode / theirs.median_decode:.2f}" for mine, theirs in pairs)
+    prefill = " / ".join(f"{mine.median_prefill / theirs.median_prefill:.2f}" for mine, theirs in pairs)
+    return f"{decode}; {prefill}"
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    notes = [f"{engine.name} is not installed: `{engine.install}`" for engine in comparison.missing]
+    if any(row.contender.name == FAIR_PEER and row.speeds for row in comparison.rows):
+        notes.append(f"The fair peer of lossless edgebit is {FAIR_PEER}: nothing is quantised in its head.")
+    return ["\n".join(f"* {note}" for note in notes)]

@@ -1,0 +1,118 @@
+"""edgebit side by side with other engines: same shapes, same weights, correctness first, then speed.
+
+    python benchmarks/peers.py --quick                 # edgebit and llama.cpp, whole model, a few minutes
+    python -m benchmarks.peers --peer-python VENV/bin/python --layers 2
+
+Engines are found in this interpreter and in those of --peer-python. Models are made once in --work. The table
+is printed and written into RESULTS.md, a plot beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if not __package__:
+    sys.path[0] = str(ROOT)  # run as a file: this folder is there, and "benchmarks" is not found in it
+
+from benchmarks.peer.child import find, interpreters  # noqa: E402
+from benchmarks.peer.comparison import Bench, Comparison  # noqa: E402
+from benchmarks.peer.conditions import conditions  # noqa: E402
+from benchmarks.peer.models import Models  # noqa: E402
+from benchmarks.peer.plot import write_plot  # noqa: E402
+from benchmarks.peer.registry import CONTENDERS, EDGEBIT, ENGINES, Contender  # noqa: E402
+from benchmarks.peer.report import report, write_results  # noqa: E402
+from benchmarks.peer.rounds import Workload  # noqa: E402
+from edgebit.errors import EdgebitError  # noqa: E402
+
+QUICK = Workload(prompt=32, decode=24, prefill=512, rounds=3)
+FULL = Workload(prompt=32, decode=48, prefill=512, rounds=7)
+QUICK_ENGINES = (EDGEBIT, "llama.cpp")
+PLOT = "peers.png"
+
+
+def main() -> None:
+    arguments = _arguments()
+    try:
+        section = run(arguments)
+    except EdgebitError as error:
+        sys.exit(f"peers: {error}")
+    print(section)
+
+
+def run(arguments: argparse.Namespace) -> str:
+    """The report, written where it belongs. Raises EdgebitError."""
+    bench = Bench(
+        pythons=interpreters(arguments.peer_python),
+        threads=arguments.threads,
+        workload=QUICK if arguments.quick else FULL,
+        lock=arguments.lock,
+        say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
+    )
+    facts = conditions()
+    checkpoint = arguments.checkpoint or _synthetic(arguments.work)
+    models = Models(checkpoint, arguments.work / "whole", find(ENGINES["llama.cpp"], bench.pythons))
+    comparisons = [bench.compare("The whole model", models, _whole_model(arguments.quick))]
+    if not arguments.quick:
+        title = f"{arguments.layers} layers of it, for engines too slow for all"
+        comparisons.append(bench.compare(title, models.cut(arguments.layers), CONTENDERS))
+    plot = _plot(comparisons[0], arguments.output.with_name(PLOT))
+    section = report(comparisons, facts, plot)
+    write_results(arguments.output, section)
+    return section
+
+
+def _whole_model(quick: bool) -> list[Contender]:
+    return [c for c in CONTENDERS if c.full_size and (not quick or c.engine in QUICK_ENGINES)]
+
+
+def _synthetic(work: Path) -> Path:
+    """The 2B-4T-shaped checkpoint of benchmarks.synthetic, written if it is not there."""
+    folder = work / "2b4t"
+    if not folder.exists():
+        command = [sys.executable, "-m", "benchmarks.synthetic", "2b4t", str(folder)]
+        subprocess.run(command, cwd=ROOT, check=True)
+    return folder
+
+
+def _plot(comparison: Comparison, file: Path) -> str | None:
+    """The plot's name; None without matplotlib, which is said."""
+    if find_spec("matplotlib") is None:
+        print("  no plot: matplotlib is not installed (pip install matplotlib)", file=sys.stderr)
+        return None
+    write_plot(comparison, file)
+    return file.name
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="edgebit and llama.cpp alone, fewer rounds")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="a packed BitNet checkpoint (default: a synthetic 2B-4T)"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / ".cache" / "peers", help="where models are made and kept (10 GB)"
+    )
+    parser.add_argument(
+        "--peer-python", action="append", default=[], metavar="PATH", help="another interpreter to look in"
+    )
+    parser.add_argument("--threads", type=_threads, default=[1, 2], help="numbers of threads (default: 1,2)")
+    parser.add_argument("--layers", type=int, default=2, help="layers of the second comparison")
+    parser.add_argument("--lock", type=Path, help="a file to lock while timing, on shared machines")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
+    return parser.parse_args()
+
+
+def _threads(text: str) -> list[int]:
+    counts = [int(part) for part in text.split(",")]
+    if min(counts) < 1:
+        raise argparse.ArgumentTypeError("a number of threads is at least 1")
+    return counts
+
+
+if __name__ == "__main__":
+    main()
