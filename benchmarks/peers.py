@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> str:
         lock=arguments.lock,
         say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
     )
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written fails before an hour
     facts = conditions()
     checkpoint = arguments.checkpoint or _synthetic(arguments.work)
     models = Models(checkpoint, arguments.work / "whole", find(ENGINES["llama.cpp"], bench.pythons))

@@ -80,7 +80,6 @@ def place(text: str, section: str) -> str:
 def write_results(file: Path, section: str) -> None:
     """Put the section into `file`; what others wrote there stays."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(place(text, section), encoding="utf-8")
 
 
