@@ -97,6 +97,9 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "attention_prefill": {ANY: Schedule("attention_prefill", "attention_prefill")},
     "rmsnorm": {ANY: Schedule("float_norm", "rmsnorm")},
     "lm_head": {ANY: Schedule("float_head", "lm_head")},
+    "lm_head_rows": {ANY: Schedule("float_head", "lm_head_rows")},
+    "head_screen": {ANY: Schedule("head_portable", "head_screen_portable")},
+    "head_rows": {ANY: Schedule("head_rows", "head_rows")},
 }
 
 

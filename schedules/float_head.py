@@ -1,6 +1,8 @@
-"""The lm_head: logits of one hidden state against a bfloat16 table."""
+"""The lm_head: logits of one hidden state against rows of the embedding."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
@@ -33,6 +35,18 @@ def lm_head(tier: Tier) -> PrimFunc:
 
     Buffers: E bfloat16 as uint16 [count][P], h [P], logits [count]. Scalars: count, P / 64.
     """
+    return _logits(tier, "uint16", bf16_to_f32)
+
+
+def lm_head_rows(tier: Tier) -> PrimFunc:
+    """The bits of `lm_head` from rows that are widened already.
+
+    Buffers: E float32 [count][P], each a bfloat16 value, h [P], logits [count]. Scalars: count, P / 64.
+    """
+    return _logits(tier, "float32", lambda x: x)
+
+
+def _logits(tier: Tier, dtype: str, widen: Callable[[Expr], Expr]) -> PrimFunc:
     width = min(LANES, accumulator_lanes(tier) // PARTIALS)
     rows = max(1, accumulator_lanes(tier) // (PARTIALS * LANES))
 
@@ -55,7 +69,7 @@ def lm_head(tier: Tier) -> PrimFunc:
                 for j in T.unroll(PARTIALS):
                     lifted: T.let = h[block, j, vector(part * width, width)] * constant(LIFT, width)
                     for r in T.unroll(rows):
-                        weight = bf16_to_f32(table[row + r, block, j, vector(part * width, width)])
+                        weight = widen(table[row + r, block, j, vector(part * width, width)])
                         partial[j, r, vector(0, width)] = partial[j, r, vector(0, width)] + lifted * weight
             for r in T.unroll(rows):
                 total[r, vector(part * width, width)] = sum_partials(partial, (r, vector(0, width)))
@@ -68,7 +82,7 @@ def lm_head(tier: Tier) -> PrimFunc:
         table_data: T.handle, h_data: T.handle, logits_data: T.handle, count: T.int32, blocks: T.int32
     ) -> None:
         T.func_attr({"tirx.noalias": True})
-        table = T.match_buffer(table_data, (count, blocks, PARTIALS, LANES), "uint16")
+        table = T.match_buffer(table_data, (count, blocks, PARTIALS, LANES), dtype)
         h = T.match_buffer(h_data, (blocks, PARTIALS, LANES), "float32")
         logits = T.match_buffer(logits_data, (count,), "float32")
         partial = T.alloc_buffer((PARTIALS, rows, width), "float32")

@@ -151,5 +151,13 @@ def screen(sections: Sections, query: Query) -> Screened:
         bounds = (((n * z_norm + a * g_norm) + k * kappa) * (1 + 2.0**-22) + 2.0**-147).astype(f32)
         uppers = (estimates + bounds) + (np.abs(estimates) + bounds) * f32(2.0**-21)
     uppers = np.where(bounds < f32(2.0**40), uppers, f32(np.inf))
-    maxima = np.stack([estimates.reshape(-1, 16).max(1), uppers.reshape(-1, 16).max(1)], axis=1)
+    maxima = np.stack([_largest(estimates.reshape(-1, 16)), _largest(uppers.reshape(-1, 16))], axis=1)
     return Screened(estimates, uppers, maxima.reshape(-1), bounds)
+
+
+def _largest(x: Array) -> Array:
+    """Over the last axis, upper half against lower half; of +0 and -0 the second."""
+    while x.shape[-1] > 1:
+        low, high = np.split(x, 2, axis=-1)
+        x = np.where(low > high, low, high)
+    return x[..., 0]

@@ -1,0 +1,198 @@
+"""Kernel `head_screen`: an estimate of every logit from plane 1 of the embedding, and how far off it may be.
+
+The layout of plane 1 and the bounds are those of edgebit/compiler/head_planes.py; the query is a hidden state
+as 16-bit integers, each in two int8 planes (edgebit/runtime/native/head_query.h). A block is 16 rows. Its
+integer products, exact, are a computation of two parts (codes with z, coefficients with γ), whose place
+micro-kernels of an ISA take; the rest is float64 in canonical order:
+
+    x = 4 · (256 Σ u6·zh + Σ u6·zl) - 126 Σz        exact
+    y = 256 Σ hi·γ + Σ lo·γ - 32768 Σγ              exact
+    l̂ = f32((S·t) · x + (sa·τ) · y)
+    b = f32(((N·Zn + A·Gn) + K·κ) · (1 + 2⁻²²) + 2⁻¹⁴⁷)
+    ub = (l̂ + b) + (|l̂| + b) · 2⁻²¹, or +infinity unless b < 2⁴⁰
+
+The factor and 2⁻¹⁴⁷ are more than the casts to float32 lose, denormals included. A logit of `lm_head`
+overflows from 2⁶⁴ on (its sums are lifted); K·κ is at least 2⁻²² ‖e‖‖h‖, so that b is far beyond 2⁴⁰ there.
+
+Slots: b0 plane1, b1 bounds, b2 z int8 [2][W], b3 γ int8 [2][64], b4 query f64 [8] = t, Σz, τ, Σγ, Zn, Gn, κ,
+0; b5 l̂ [16 · count], b6 ub [16 · count], b7 [count][2]: the largest l̂ and ub of each block; s0 count of
+blocks, s1 W / 256.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.s_tir import Schedule, TensorIntrin
+from tvm.script import tirx as T
+
+from .float_ops import Expr
+from .head_bound import ROWS, bound_block
+
+LINE = 64
+PARTS = 4
+"""Lines of columns in a group; three lines of plane 1."""
+
+MicroKernel = Callable[[], tirx.PrimFunc]
+
+
+@dataclass(frozen=True)
+class Products:
+    """The integer products of a block on an ISA; each adds to its sums, 16 rows side by side.
+
+    ``codes`` builds ``(rows u8 [16][lines][64], z i8 [2][groups][4][64], sums i32 [2][16])``,
+    ``coefficients`` builds ``(rows u8 [16][lines][64], gamma i8 [2][64], sums i32 [2][16])``. They declare
+    ``groups = T.int32()``; lines = 2 + 3 · groups, of which the first two are the coefficients.
+    """
+
+    codes: MicroKernel
+    coefficients: MicroKernel
+
+
+def screen(products: Products) -> tirx.PrimFunc:
+    """The kernel with the micro-kernels of a tier in the place of its products."""
+    function = _loop_nest()
+    groups = next(parameter for parameter in function.params if parameter.name == "groups")
+    schedule = Schedule(function)
+    _tensorize(schedule, "codes", _describe_codes(groups), products.codes())
+    _tensorize(schedule, "coefficients", _describe_coefficients(groups), products.coefficients())
+    return _bind_groups(schedule.mod["main"])
+
+
+def sum_lanes(x: Expr) -> Expr:
+    """Sum of the lanes of an int32 vector."""
+    lanes = int(x.ty.dtype.lanes)
+    while lanes > 2:
+        lanes //= 2
+        x = T.vectorlow(x, dtype=f"int32x{lanes}") + T.vectorhigh(x, dtype=f"int32x{lanes}")
+    return T.Shuffle([x], [0]) + T.Shuffle([x], [1])
+
+
+def _code(rows: Expr, block: Expr, row: Expr, group: Expr, part: Expr, j: Expr) -> Expr:
+    """The six bits of plane 1 for column 64 · part + j of a group."""
+    nibble = T.shift_right(T.cast(rows[block, row, 2 + group * 3 + part // 2, j], "int32"), part % 2 * 4)
+    crumb = T.shift_right(T.cast(rows[block, row, 4 + group * 3, j], "int32"), part * 2)
+    return T.bitwise_and(nibble, 15) * 4 + T.bitwise_and(crumb, 3)
+
+
+def _coefficient(gamma: Expr, j: Expr) -> Expr:
+    return T.cast(gamma[0, j], "int32") * 256 + T.cast(gamma[1, j], "int32")
+
+
+def _loop_nest() -> tirx.PrimFunc:
+    @T.prim_func(s_tir=True)
+    def main(
+        plane1: T.handle,
+        bounds: T.handle,
+        state: T.handle,
+        coefficients: T.handle,
+        query: T.handle,
+        estimates: T.handle,
+        uppers: T.handle,
+        maxima: T.handle,
+        count: T.int32,
+        groups: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        P = T.match_buffer(plane1, (count, ROWS, groups * 3 + 2, LINE), "uint8")
+        B = T.match_buffer(bounds, (count, 5, ROWS), "float32")
+        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8")
+        G = T.match_buffer(coefficients, (2, LINE), "int8")
+        Q = T.match_buffer(query, (8,), "float64")
+        L = T.match_buffer(estimates, (count, ROWS), "float32")
+        U = T.match_buffer(uppers, (count, ROWS), "float32")
+        M = T.match_buffer(maxima, (count, 2), "float32")
+        with T.sblock("root"):
+            sums = T.sblock_alloc_buffer((2, ROWS), "int32")
+            scaled = T.sblock_alloc_buffer((2, ROWS), "int32")
+            for n in range(count):
+                for plane, i in T.grid(2, ROWS):
+                    with T.sblock("zero"):
+                        vp, vi = T.axis.remap("SS", [plane, i])
+                        sums[vp, vi] = 0
+                        scaled[vp, vi] = 0
+                for i, plane, g, part, j in T.grid(ROWS, 2, groups, PARTS, LINE):
+                    with T.sblock("codes"):
+                        vn, vi, vl, vg, vp, vj = T.axis.remap("SSSRRR", [n, i, plane, g, part, j])
+                        T.reads(sums[vl, vi], P[vn, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
+                        T.writes(sums[vl, vi])
+                        sums[vl, vi] = sums[vl, vi] + _code(P, vn, vi, vg, vp, vj) * T.cast(
+                            Z[vl, vg, vp, vj], "int32"
+                        )
+                for i, half, j in T.grid(ROWS, 2, LINE):
+                    with T.sblock("coefficients"):
+                        vn, vi, vh, vj = T.axis.remap("SSSR", [n, i, half, j])
+                        T.reads(scaled[vh, vi], P[vn, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
+                        T.writes(scaled[vh, vi])
+                        scaled[vh, vi] = scaled[vh, vi] + T.cast(P[vn, vi, vh, vj], "int32") * _coefficient(
+                            G, vj
+                        )
+                with T.sblock("bound"):
+                    vn = T.axis.spatial(count, n)
+                    T.reads(sums[0:2, 0:ROWS], scaled[0:2, 0:ROWS], B[vn, 0:5, 0:ROWS], Q[0:8])
+                    T.writes(L[vn, 0:ROWS], U[vn, 0:ROWS], M[vn, 0:2])
+                    bound_block(sums, scaled, B, Q, L, U, M, vn)
+
+    return main
+
+
+def _describe_codes(groups: tirx.Var) -> tirx.PrimFunc:
+    @T.prim_func(s_tir=True, check_well_formed=False)  # `groups` belongs to the kernel
+    def description(rows: T.handle, state: T.handle, sums: T.handle) -> None:
+        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
+        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(
+                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+            )
+            T.writes(C[0:2, 0:ROWS])
+            for i, plane, g, part, j in T.grid(ROWS, 2, groups, PARTS, LINE):
+                with T.sblock("codes"):
+                    vi, vl, vg, vp, vj = T.axis.remap("SSRRR", [i, plane, g, part, j])
+                    T.reads(C[vl, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
+                    T.writes(C[vl, vi])
+                    C[vl, vi] = C[vl, vi] + _code(P, 0, vi, vg, vp, vj) * T.cast(Z[vl, vg, vp, vj], "int32")
+
+    return description
+
+
+def _describe_coefficients(groups: tirx.Var) -> tirx.PrimFunc:
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def description(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
+        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
+        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.writes(C[0:2, 0:ROWS])
+            for i, half, j in T.grid(ROWS, 2, LINE):
+                with T.sblock("coefficients"):
+                    vi, vh, vj = T.axis.remap("SSR", [i, half, j])
+                    T.reads(C[vh, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
+                    T.writes(C[vh, vi])
+                    C[vh, vi] = C[vh, vi] + T.cast(P[0, vi, vh, vj], "int32") * _coefficient(G, vj)
+
+    return description
+
+
+def _tensorize(
+    schedule: Schedule, name: str, description: tirx.PrimFunc, implementation: tirx.PrimFunc
+) -> None:
+    intrinsic = f"edgebit.{implementation.attrs['global_symbol']}"
+    TensorIntrin.register(intrinsic, description, implementation, override=True)
+    schedule.tensorize(schedule.get_loops(schedule.get_sblock(name))[1], intrinsic)
+
+
+def _bind_groups(function: tirx.PrimFunc) -> tirx.PrimFunc:
+    """A micro-kernel gets buffers, not scalars: its variable ``groups`` becomes the kernel's parameter."""
+    groups = next(parameter for parameter in function.params if parameter.name == "groups")
+
+    def bind(variable: tirx.Var) -> tirx.Var:
+        return groups if variable.name == "groups" else variable
+
+    return function.with_body(tvm_ffi.structural_map(function.body, (tvm.ir.Var, bind)))
