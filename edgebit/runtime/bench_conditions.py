@@ -12,6 +12,18 @@ from typing import Any, Dict, List, Optional
 BUSY_LOAD = 0.5  # processors busy with something else: figures are then of the machine's leftovers
 CPU_FOLDER = Path("/sys/devices/system/cpu/cpu0")
 HUGE_PAGES = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
+ARM = "0x41"
+ARM_CORES = {
+    (ARM, "0xd03"): "Cortex-A53",
+    (ARM, "0xd05"): "Cortex-A55",
+    (ARM, "0xd07"): "Cortex-A57",
+    (ARM, "0xd08"): "Cortex-A72",
+    (ARM, "0xd09"): "Cortex-A73",
+    (ARM, "0xd0b"): "Cortex-A76",
+    (ARM, "0xd0c"): "Neoverse-N1",
+    (ARM, "0xd41"): "Cortex-A78",
+    (ARM, "0xd44"): "Cortex-X1",
+}
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
@@ -59,7 +71,7 @@ def available_cpus() -> int:
 
 
 def cpu_model() -> Optional[str]:
-    """The name in /proc/cpuinfo; on ARM, which has none there, implementer and part number."""
+    """The name in /proc/cpuinfo; on ARM, which has numbers there, the name or number of the last core."""
     fields = dict(
         line.split(":", 1)
         for line in (_text(Path("/proc/cpuinfo")) or "").replace("\t", "").splitlines()
@@ -69,7 +81,8 @@ def cpu_model() -> Optional[str]:
     if "model name" in facts:
         return facts["model name"]
     if "CPU part" in facts:
-        return f"ARM implementer {facts.get('CPU implementer', '?')} part {facts['CPU part']}"
+        maker, part = facts.get("CPU implementer", "?"), facts["CPU part"]
+        return ARM_CORES.get((maker, part), f"ARM core {part} of maker {maker}")
     return platform.processor() or None
 
 

@@ -89,15 +89,20 @@ FUNCTIONS = {
 
 
 def bind(path: str) -> ctypes.CDLL:
-    """Loads libmodel.so and types its functions. Raises RuntimeModelError with the loader's reason."""
+    """Loads libmodel.so and types its functions.
+
+    Raises RuntimeModelError with the loader's reason, or where the library is of another edgebit.
+    """
     try:
         library = ctypes.CDLL(path)
-        for name, (result, arguments) in FUNCTIONS.items():
-            function = getattr(library, name)
-            function.restype = result
-            function.argtypes = arguments
-    except (OSError, AttributeError) as error:
+    except OSError as error:
         raise RuntimeModelError(f"{path} cannot be loaded: {error}") from error
+    for name, (result, arguments) in FUNCTIONS.items():
+        function = getattr(library, name, None)
+        if function is None:
+            raise RuntimeModelError(f"{path} is of another edgebit, it has no {name}: compile the model again")
+        function.restype = result
+        function.argtypes = arguments
     version = library.eb_version().decode()
     if version.split(".")[0] != API_MAJOR:
         raise RuntimeModelError(f"{path} has API {version}, this loader {API_MAJOR}: copy the bundle again")

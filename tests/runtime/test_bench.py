@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgebit.runtime import ContextFullError, RuntimeModelError
+from edgebit.runtime import ContextFullError, RuntimeModelError, bench_conditions
 from edgebit.runtime.bench import Options, bench, text_of
 from edgebit.runtime.bench_conditions import conditions
 from edgebit.runtime.bench_measure import Series, choose_workload, prompt_tokens
@@ -116,6 +116,19 @@ def test_a_high_load_at_the_start_is_told(report: Report) -> None:
     assert (quiet["busy"], busy["busy"]) == (False, True)
     texts = [text_of(Report(**{**vars(report), "conditions": found}).tables()[2]) for found in (quiet, busy)]
     assert ["other programs" in text for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu vme\n", "AMD EPYC"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xd03\n\nCPU part\t: 0xd0b\n", "Cortex-A76"),
+        ("CPU implementer\t: 0x48\nCPU part\t: 0xd22\n", "ARM core 0xd22 of maker 0x48"),
+    ],
+)
+def test_the_processor_has_a_name(text: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_conditions, "_text", lambda path: text)
+    assert bench_conditions.cpu_model() == name
 
 
 def test_series_have_mean_deviation_and_median() -> None:
