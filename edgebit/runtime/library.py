@@ -100,7 +100,7 @@ def bind(path: str) -> ctypes.CDLL:
     for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, name, None)
         if function is None:
-            raise RuntimeModelError(f"{path} is of another edgebit, it has no {name}: compile the model again")
+            raise RuntimeModelError(f"{path} is of another edgebit, without {name}: compile the model again")
         function.restype = result
         function.argtypes = arguments
     version = library.eb_version().decode()
