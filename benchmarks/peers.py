@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,10 +47,11 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> str:
     """The report, written where it belongs. Raises EdgebitError."""
+    workload = QUICK if arguments.quick else FULL
     bench = Bench(
         pythons=interpreters(arguments.peer_python),
         threads=arguments.threads,
-        workload=QUICK if arguments.quick else FULL,
+        workload=replace(workload, rounds=arguments.rounds or workload.rounds),
         lock=arguments.lock,
         say=lambda text: print(f"  {text}", file=sys.stderr, flush=True),
     )
@@ -102,6 +104,7 @@ def _arguments() -> argparse.Namespace:
         "--peer-python", action="append", default=[], metavar="PATH", help="another interpreter to look in"
     )
     parser.add_argument("--threads", type=_threads, default=[1, 2], help="numbers of threads (default: 1,2)")
+    parser.add_argument("--rounds", type=int, help=f"default: {FULL.rounds}, --quick {QUICK.rounds}")
     parser.add_argument("--layers", type=int, default=2, help="layers of the second comparison")
     parser.add_argument("--lock", type=Path, help="a file to lock while timing, on shared machines")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")

@@ -64,13 +64,16 @@ def run_rounds(
         order = list(zip(children, speeds, strict=True))
         for child, found in reversed(order) if number % 2 else order:
             with held(lock):
-                found.add(workload, child.decode(prompt, following), child.prefill(long_prompt))
+                decode = child.decode(prompt, following)
+            with held(lock):
+                prefill = child.prefill(long_prompt)
+            found.add(workload, decode, prefill)
     return speeds
 
 
 @contextmanager
 def held(lock: Path | None) -> Iterator[None]:
-    """Holds a lock file, for machines on which several people measure."""
+    """Holds a lock file for one timing: on a machine on which several people measure, they take turns."""
     if lock is None:
         yield
         return
