@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peer.agreement import Agreement, agree
 from benchmarks.peer.child import Answers, Child, Installed, PeerError, find
 from benchmarks.peer.models import Models
-from benchmarks.peer.registry import ENGINES, OWN, Contender, Engine
+from benchmarks.peer.registry import EDGEBIT, ENGINES, OWN, Contender, Engine
 from benchmarks.peer.rounds import Speeds, Workload, run_rounds, tokens
 from benchmarks.peer.session import Floats
 from edgebit.errors import EdgebitError
+from edgebit.version import VERSION
 
 CHECKED_TOKENS = 24
 # The reference names are what the tables show.
@@ -55,7 +57,11 @@ class Bench:
     say: Say
 
     def installed(self, contender: Contender) -> Installed | None:
-        return find(ENGINES[contender.engine], self.pythons)
+        """edgebit is the one that is imported here, installed or not."""
+        engine = ENGINES[contender.engine]
+        if engine.name == EDGEBIT:
+            return Installed(engine, sys.executable, VERSION)
+        return find(engine, self.pythons)
 
     def compare(self, title: str, models: Models, contenders: Sequence[Contender]) -> Comparison:
         """Raises EdgebitError where edgebit itself fails; a peer's failure is in its row."""
@@ -75,6 +81,16 @@ class Bench:
             reference=_reference_name(rows),
         )
 
+    @contextmanager
+    def _kept(self, row: Row) -> Iterator[None]:
+        """A peer that fails is kept with its reason; without edgebit there is nothing to compare."""
+        try:
+            yield
+        except EdgebitError as error:
+            if row.contender == OWN:
+                raise
+            row.failure = str(error)
+
     # ---- correctness -----------------------------------------------------------------------------
 
     def _check(self, models: Models, contenders: Sequence[Contender]) -> list[Row]:
@@ -82,12 +98,8 @@ class Bench:
         rows, answers = [Row(contender) for contender in contenders], {}
         for row in rows:
             self.say(f"{row.contender.name}: model, logits")
-            try:
+            with self._kept(row):
                 answers[row.contender] = self._answers(models, row.contender, row.contender.model)
-            except EdgebitError as error:
-                if row.contender == OWN:
-                    raise
-                row.failure = str(error)
         references = self._references(models, answers)
         for row in rows:
             if row.contender in answers:
@@ -111,14 +123,16 @@ class Bench:
 
     def _time(self, models: Models, rows: Sequence[Row], threads: int) -> None:
         with ExitStack() as stack:
-            children = []
+            opened: list[tuple[Row, Child]] = []
             for row in rows:
                 self.say(f"{row.contender.name}: opens, {threads_text(threads)}")
-                child = self._open(models, row.contender, row.contender.model, threads)
-                children.append(stack.enter_context(child))
+                with self._kept(row):
+                    child = self._open(models, row.contender, row.contender.model, threads)
+                    opened.append((row, stack.enter_context(child)))
             self.say(f"{self.workload.rounds} rounds, {threads_text(threads)}")
+            children = [child for _, child in opened]
             speeds = run_rounds(children, self.workload, models.config.vocab_size, self.lock)
-        for row, found in zip(rows, speeds, strict=True):
+        for (row, _), found in zip(opened, speeds, strict=True):
             row.speeds[threads] = found
 
     def _open(self, models: Models, contender: Contender, kind: str, threads: int) -> Child:

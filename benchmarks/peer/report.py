@@ -144,6 +144,11 @@ def _ratios(own: Row, row: Row) -> str:
 
 def _notes(comparison: Comparison) -> list[str]:
     notes = [f"{engine.name} is not installed: `{engine.install}`" for engine in comparison.missing]
+    notes += [
+        f"{row.contender.name} was not timed: {row.failure}"
+        for row in comparison.rows
+        if row.agreement and row.failure
+    ]
     if any(row.contender.name == FAIR_PEER and row.speeds for row in comparison.rows):
         notes.append(f"The fair peer of lossless edgebit is {FAIR_PEER}: nothing is quantised in its head.")
     return ["\n".join(f"* {note}" for note in notes)]

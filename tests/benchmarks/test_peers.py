@@ -107,6 +107,12 @@ def test_what_did_not_run_says_why_and_has_no_speed() -> None:
     assert text.count(FAIR_PEER) == 1
 
 
+def test_what_was_checked_but_not_timed_says_why() -> None:
+    failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), failure="out of memory")
+    text = report([compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
+    assert f"* {FAIR_PEER} was not timed: out of memory" in text
+
+
 def test_conditions_and_missing_engines_are_named() -> None:
     text = report([compared(OWN_ROW, missing=["litespark"])], {"CPU": "one"}, plot="peers.png")
     assert "* CPU: one\n" in text
