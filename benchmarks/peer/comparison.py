@@ -34,6 +34,11 @@ class Row:
     speeds: dict[int, Speeds] = field(default_factory=dict)  # by threads
     failure: str = ""
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it has figures on every number of threads."""
+        return bool(self.speeds) and not self.failure
+
 
 @dataclass(frozen=True)
 class Comparison:

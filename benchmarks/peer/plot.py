@@ -20,7 +20,7 @@ def write_plot(comparison: Comparison, file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [row for row in comparison.rows if row.speeds]
+    rows = [row for row in comparison.rows if row.is_timed]
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 1.4 + 0.6 * len(rows)), sharey=True)
     height = 0.8 / len(comparison.threads)
     for panel, title, values in zip(panels, ("decode", "prefill"), (_decode, _prefill), strict=True):

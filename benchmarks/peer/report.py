@@ -52,7 +52,7 @@ def speed_table(comparison: Comparison) -> str:
     table = [[*head, "edgebit is faster by (decode; prefill)", "Remark"]]
     own = next(row for row in comparison.rows if row.contender == OWN)
     for row in comparison.rows:
-        if row.speeds:
+        if row.is_timed:
             table.append([*_speed_cells(row), _ratios(own, row), _remark(row)])
     text = (
         f"Tokens per second, medians of {work.rounds} interleaved rounds (best round in brackets): decoding "
@@ -149,6 +149,6 @@ def _notes(comparison: Comparison) -> list[str]:
         for row in comparison.rows
         if row.agreement and row.failure
     ]
-    if any(row.contender.name == FAIR_PEER and row.speeds for row in comparison.rows):
+    if any(row.contender.name == FAIR_PEER and row.is_timed for row in comparison.rows):
         notes.append(f"The fair peer of lossless edgebit is {FAIR_PEER}: nothing is quantised in its head.")
     return ["\n".join(f"* {note}" for note in notes)]

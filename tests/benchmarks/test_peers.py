@@ -108,9 +108,10 @@ def test_what_did_not_run_says_why_and_has_no_speed() -> None:
 
 
 def test_what_was_checked_but_not_timed_says_why() -> None:
-    failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), failure="out of memory")
+    failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), {1: speeds(9, 9)}, failure="out of memory")
     text = report([compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
     assert f"* {FAIR_PEER} was not timed: out of memory" in text
+    assert f"| {FAIR_PEER} | yes |" not in text
 
 
 def test_conditions_and_missing_engines_are_named() -> None:
