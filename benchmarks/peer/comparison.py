@@ -39,6 +39,15 @@ class Row:
         """Whether it has figures on every number of threads."""
         return bool(self.speeds) and not self.failure
 
+    @property
+    def difference(self) -> str:
+        """What it computes instead of the model; empty where it is the model."""
+        if self.agreement is None:
+            return ""
+        if not self.agreement.holds:
+            return f"other logits (KL {self.agreement.divergence:.1e})"
+        return "" if self.agreement.reference == MODEL else f"computes {self.agreement.reference}"
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -34,7 +34,8 @@ def write_plot(comparison: Comparison, file: Path) -> None:
         panel.margins(x=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     middle = 0.4 - height / 2
-    panels[0].set_yticks([place + middle for place in range(len(rows))], [row.contender.name for row in rows])
+    names = [f"{row.contender.name}\n{row.difference}".strip() for row in rows]
+    panels[0].set_yticks([place + middle for place in range(len(rows))], names)
     panels[0].invert_yaxis()
     figure.suptitle(comparison.title)
     figure.tight_layout()

@@ -49,7 +49,7 @@ def speed_table(comparison: Comparison) -> str:
     head = ["Engine", "Lossless"]
     for part in ("Decode", "Prefill"):
         head += [f"{part}, {threads_text(threads)}" for threads in comparison.threads]
-    table = [[*head, "edgebit is faster by (decode; prefill)", "Remark"]]
+    table = [[*head, "edgebit ÷ it (decode; prefill)", "Remark"]]
     own = next(row for row in comparison.rows if row.contender == OWN)
     for row in comparison.rows:
         if row.is_timed:
@@ -112,13 +112,8 @@ def _computes(row: Row) -> str:
 
 def _remark(row: Row) -> str:
     """A speed never stands without what its engine does differently."""
-    assert row.agreement
-    parts = [row.contender.remark]
-    if not row.agreement.holds:
-        parts.insert(0, f"**other logits** (KL {row.agreement.divergence:.1e})")
-    elif row.agreement.reference != MODEL:
-        parts.insert(0, f"computes {row.agreement.reference}")
-    return "; ".join(part for part in parts if part)
+    different = f"**{row.difference}**" if row.difference else ""
+    return "; ".join(part for part in (different, row.contender.remark) if part)
 
 
 def _speed_cells(row: Row) -> list[str]:

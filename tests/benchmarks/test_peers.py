@@ -90,12 +90,12 @@ def test_speeds_are_medians_with_their_ratios() -> None:
         "100.0 (100.0)",
         "2.00 / 2.00; 4.00 / 4.00",
     ]
-    assert cells[7].startswith("computes the model with SiLU for relu²")
+    assert cells[7].startswith("**computes the model with SiLU for relu²**")
 
 
 def test_a_speed_of_other_logits_is_never_without_the_remark() -> None:
     table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
-    assert "**other logits** (KL 4.3e+00)" in table
+    assert "**other logits (KL 4.3e+00)**" in table
     checked = agreement_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
     assert f"| {FAIR_PEER} | **something else** (nearest: the model) | 4.3e+00 | 25% |" in checked
 
