@@ -20,10 +20,11 @@ from .engine import ModelInfo
 from .errors import ContextFullError, IntegrityError, RuntimeModelError
 from .integrity import check_bundle
 from .model import Model
-from .stats import Stats
+from .stats import HeadStats, Stats
 
 __all__ = [
     "ContextFullError",
+    "HeadStats",
     "IntegrityError",
     "Model",
     "ModelInfo",

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .errors import ContextFullError, RuntimeModelError
-from .library import ADD_BOS, ERROR_CONTEXT, MESSAGE_SIZE, PARSE_SPECIAL, Info, SamplingStruct, StepTime, bind
+from .library import (
+    ADD_BOS,
+    ERROR_CONTEXT,
+    MESSAGE_SIZE,
+    PARSE_SPECIAL,
+    HeadStatsStruct,
+    Info,
+    SamplingStruct,
+    StepTime,
+    bind,
+)
+from .stats import HeadStats
 
 LIBRARY = "libmodel.so"
 DECODE, PREFILL, HEAD = 0, 1, 2  # phases of the plan
@@ -163,6 +174,18 @@ class Engine:
     def read_memory(self, size: int, times: int) -> float:
         """Seconds in which all threads together read `size` bytes of new memory `times` times."""
         return self._check(self._library.eb_read_memory(self._open(), size, times)) * 1e-9
+
+    def head_stats(self) -> HeadStats:
+        stats = HeadStatsStruct()
+        self._library.eb_session_head_stats(self._open(), stats)
+        return HeadStats(
+            queries=stats.queries,
+            fallbacks=stats.fallbacks,
+            survivors=stats.survivors,
+            last_survivors=stats.last_survivors,
+            computed_rows=stats.computed_rows,
+            full_passes=stats.full_passes,
+        )
 
     # ---- text ------------------------------------------------------------------------------------
 

@@ -49,6 +49,19 @@ class StepTime(ctypes.Structure):
     _fields_ = [("calls", c_uint64), ("nanoseconds", c_uint64)]
 
 
+class HeadStatsStruct(ctypes.Structure):
+    """eb_head_stats."""
+
+    _fields_ = [
+        ("queries", c_uint64),
+        ("fallbacks", c_uint64),
+        ("survivors", c_uint64),
+        ("last_survivors", c_uint64),
+        ("computed_rows", c_uint64),
+        ("full_passes", c_uint64),
+    ]
+
+
 TraceFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32)
 
 MODEL = SESSION = POINTER_TO_FLOATS = c_void_p
@@ -73,6 +86,7 @@ FUNCTIONS = {
     "eb_position": (c_int32, [SESSION]),
     "eb_rewind": (c_int32, [SESSION, c_int32]),
     "eb_sample": (c_int32, [SESSION, POINTER(SamplingStruct)]),
+    "eb_session_head_stats": (None, [SESSION, POINTER(HeadStatsStruct)]),
     "eb_session_error": (c_char_p, [SESSION]),
     "eb_tokenize": (c_int32, [MODEL, c_char_p, c_int32, c_int32, IDS, c_int32]),
     "eb_token_bytes": (c_int32, [MODEL, c_int32, c_char_p, c_int32]),

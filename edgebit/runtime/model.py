@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 from .context import Context
 from .engine import Engine, ModelInfo, Sampling
 from .errors import ContextFullError, RuntimeModelError
-from .stats import Meter, Stats
+from .stats import HeadStats, Meter, Stats
 from .streaming import TextStream
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
@@ -73,6 +73,11 @@ class Model:
     def stats(self) -> Stats:
         """Figures of the last run that ended or was left."""
         return self._stats
+
+    @property
+    def head_stats(self) -> HeadStats:
+        """How tokens were found among the vocabulary since the model was opened."""
+        return self._engine.head_stats()
 
     # ---- tokens ----------------------------------------------------------------------------------
 

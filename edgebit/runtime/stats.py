@@ -35,6 +35,18 @@ class Stats:
         )
 
 
+@dataclass(frozen=True)
+class HeadStats:
+    """How tokens were found among the vocabulary since the model was opened (eb_head_stats)."""
+
+    queries: int = 0  # tokens chosen by screening the vocabulary, fallbacks included
+    fallbacks: int = 0  # queries that took all logits after all
+    survivors: int = 0  # tokens that screening left, of all other queries
+    last_survivors: int = 0  # of the last one
+    computed_rows: int = 0  # logits computed for all other queries
+    full_passes: int = 0  # times all logits of a token were computed, fallbacks included
+
+
 class Meter:
     """Takes the times of a run as it goes."""
 

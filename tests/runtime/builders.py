@@ -52,7 +52,8 @@ def compile_flags() -> list[str]:
 
 def build(output: Path, *flags: str, compiler: Sequence[str] = ZIG, probe: bool = True) -> Path:
     """Compiles the runtime, the toy plan and the probe into one shared library."""
-    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", *([HERE / "probe.c"] if probe else [])]
+    probes = [HERE / f"{name}.c" for name in ("probe", "head_probe", "head_kernels")]
+    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", *(probes if probe else [])]
     command = [*compiler, *compile_flags(), "-Werror", f"-I{NATIVE}"]
     result = subprocess.run(
         [*command, *flags, "-shared", "-o", str(output), *map(str, sources), "-lpthread"],

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_functions_are_short() -> None:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
-    """Address and undefined-behaviour sanitizers over every session, thread and tier test."""
+    """Address and undefined-behaviour sanitizers over every session, thread, tier and lm_head test."""
     library = build(
         tmp_path / "libmodel.so",
         "-g",
@@ -110,7 +111,8 @@ def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "EDGEBIT_TOY_LIBRARY": str(library),
     }
-    tests = [str(HERE.parent / f"test_{name}.py") for name in ("session", "measuring", "threads", "tiers")]
+    names = ("session", "measuring", "threads", "tiers", "head")
+    tests = [str(HERE.parent / f"test_{name}.py") for name in names]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
         cwd=HERE.parents[2],
@@ -122,10 +124,21 @@ def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
     assert result.returncode == 0, (result.stdout + result.stderr)[-4000:]
 
 
-def build_program(output: Path, *command: str) -> Path:
-    sources = [*sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c", HERE / "probe.c", HERE / "program.c"]
+def build_program(output: Path, compiler: Sequence[str], *options: str) -> Path:
+    """Options stand behind the flags of the runtime, which switch sanitizers off."""
+    own = ("toy_plan", "probe", "head_probe", "head_kernels", "head_program", "program")
+    sources = [*sorted(NATIVE.glob("*.c")), *(HERE / f"{name}.c" for name in own)]
     result = subprocess.run(
-        [*command, *compile_flags(), f"-I{NATIVE}", "-o", str(output), *map(str, sources), "-lpthread"],
+        [
+            *compiler,
+            *compile_flags(),
+            *options,
+            f"-I{NATIVE}",
+            "-o",
+            str(output),
+            *map(str, sources),
+            "-lpthread",
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -137,8 +150,9 @@ def build_program(output: Path, *command: str) -> Path:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
-    """ThreadSanitizer over barriers and whole evaluations."""
-    program = build_program(tmp_path / "program", "gcc", "-fsanitize=thread", "-fno-pie", "-no-pie")
+    """ThreadSanitizer over barriers, whole evaluations and screening."""
+    program = build_program(tmp_path / "program", ("gcc",), "-fsanitize=thread", "-fno-pie", "-no-pie")
+    assert b"__tsan_read" in program.read_bytes()
     result = subprocess.run([str(program), str(tmp_path)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-4000:]
 
@@ -147,7 +161,7 @@ def test_threads_are_free_of_data_races(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="no qemu-aarch64")
 def test_an_arm_program_runs_and_sees_its_cpu(tmp_path: Path) -> None:
     """No userland is needed: a static program. FPCR, futexes and hardware capabilities are those of ARM."""
-    program = build_program(tmp_path / "program", *ZIG, "-target", "aarch64-linux-musl", "-static")
+    program = build_program(tmp_path / "program", ZIG, "-target", "aarch64-linux-musl", "-static")
     for cpu, tier in (("cortex-a72", "baseline"), ("cortex-a76", "dotprod")):
         result = subprocess.run(
             ["qemu-aarch64", "-cpu", cpu, str(program), str(tmp_path)],

@@ -92,7 +92,7 @@ def test_the_tier_in_use_has_a_name(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(toy_weights())
     toy = Toy(tmp_path)
     assert toy.library.eb_tier_name(toy.model).decode() == choose(toy_library().eb_probe_features())[0]
-    assert toy.library.eb_version() == b"1.0"
+    assert toy.library.eb_version() == b"1.1"
 
 
 # ---- plans ---------------------------------------------------------------------------------------

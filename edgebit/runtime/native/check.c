@@ -1,5 +1,7 @@
 /* check.c: a plan is checked once, when the model is opened, so that walking it needs no checks. */
 #include "execute.h"
+#include "head.h"
+#include "head_query.h"
 #include "message.h"
 
 enum { MOST_UNITS = 1 << 28 }; /* of a constant, and for each chunk or tile: no product of them overflows */
@@ -100,15 +102,59 @@ static int bytes_fit(uint64_t offset, uint64_t bytes, uint64_t space) {
   return offset <= space && bytes <= space - offset;
 }
 
+/* A section of weights.bin that the lm_head reads. */
+typedef struct {
+  uint64_t offset, bytes;
+} section;
+
+static int sections_fit(const eb_plan *plan, const section *sections, int count) {
+  for (int i = 0; i < count; i++)
+    if (sections[i].offset % EB_ALIGNMENT || !bytes_fit(sections[i].offset, sections[i].bytes, plan->weights_bytes))
+      return 0;
+  return 1;
+}
+
+static int tables_fit(const eb_plan *plan) {
+  const eb_head *head = &plan->logits;
+  uint64_t vocab_size = plan->vocab_size, blocks = eb_row_blocks(plan), width = head->plane_width;
+  const section full[] = {{head->table, vocab_size * head->width * sizeof(uint16_t)}};
+  const section int8[] = {{head->table, vocab_size * head->width}, {head->scales, vocab_size * sizeof(float)}};
+  const section exact[] = {
+      {head->plane1, blocks * EB_BLOCK * eb_plane1_row(head)},
+      {head->plane2, vocab_size * eb_plane2_row(head)},
+      {head->bounds, blocks * EB_BLOCK_BOUNDS},
+      {head->escape_index, (vocab_size + 1) * sizeof(uint32_t)},
+      {head->escapes, 0},
+      {head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES},
+      {head->components, width * EB_COMPONENTS * sizeof(float)},
+      {head->sigma, EB_COMPONENTS * sizeof(double)},
+  };
+  switch (head->kind) {
+    case EB_HEAD_FULL: return sections_fit(plan, full, 1);
+    case EB_HEAD_INT8: return sections_fit(plan, int8, 2);
+    default: return sections_fit(plan, exact, sizeof exact / sizeof exact[0]);
+  }
+}
+
+static int has_kernels(const eb_plan *plan) {
+  const eb_head *head = &plan->logits;
+  if (head->lm_head >= plan->kernel_count) return 0;
+  if (head->kind == EB_HEAD_EXACT) return head->rows < plan->kernel_count && head->screen < plan->kernel_count;
+  return head->kind == EB_HEAD_FULL || head->quantize < plan->kernel_count;
+}
+
 /* What is wrong with how logits are made; NULL: nothing. */
 static const char *head_fault(const eb_plan *plan) {
   const eb_head *head = &plan->logits;
   uint64_t row = (uint64_t)head->width * sizeof(float);
-  if (head->kind != EB_HEAD_FULL) return "is of no kind";
+  if (head->kind > EB_HEAD_INT8) return "is of no kind";
   if (!head->width || head->width % 64 || head->width > 1u << 24) return "has a width that is no multiple of 64";
-  if (head->lm_head >= plan->kernel_count) return "names a kernel that is not there";
-  if (!bytes_fit(head->hidden, row * plan->chunk, plan->arena_bytes)) return "reads outside the arena";
-  if (!bytes_fit(head->table, row / 2 * plan->vocab_size, plan->weights_bytes)) return "reads outside the weights";
+  if (head->kind == EB_HEAD_EXACT && (head->plane_width % 256 || head->plane_width / 256 != (head->width + 255) / 256))
+    return "has planes of another width";
+  if (!has_kernels(plan)) return "names a kernel that is not there";
+  if (head->hidden % EB_ALIGNMENT || !bytes_fit(head->hidden, row * plan->chunk, plan->arena_bytes))
+    return "reads outside the arena";
+  if (!tables_fit(plan)) return "reads outside the weights";
   return NULL;
 }
 
@@ -116,6 +162,13 @@ static int check_head(const eb_plan *plan, char *error, int32_t error_size) {
   const char *fault = head_fault(plan);
   if (fault) eb_message(error, error_size, "libmodel.so is damaged: its lm_head %s", fault);
   return !fault;
+}
+
+int eb_check_head_weights(const eb_plan *plan, const uint8_t *weights, uint64_t bytes) {
+  const eb_head *head = &plan->logits;
+  if (head->kind != EB_HEAD_EXACT) return 1;
+  const uint32_t *escapes = (const uint32_t *)(const void *)(weights + head->escape_index);
+  return bytes_fit(head->escapes, escapes[plan->vocab_size] * (uint64_t)EB_ESCAPE_BYTES, bytes);
 }
 
 int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {

@@ -111,6 +111,18 @@ typedef struct eb_sampling {
 /* Chooses a token from the logits; does not append it. Returns its id. */
 EB_API int32_t eb_sample(eb_session *session, const eb_sampling *sampling);
 
+/* How tokens were found, since the session was opened. */
+typedef struct eb_head_stats {
+  uint64_t queries;        /* tokens chosen by screening the vocabulary, fallbacks included */
+  uint64_t fallbacks;      /* queries that took all logits after all */
+  uint64_t survivors;      /* tokens that screening left, of all other queries */
+  uint64_t last_survivors; /* of the last one */
+  uint64_t computed_rows;  /* logits computed for all other queries */
+  uint64_t full_passes;    /* times all logits of a token were computed, fallbacks included */
+} eb_head_stats;
+
+EB_API void eb_session_head_stats(const eb_session *session, eb_head_stats *stats);
+
 /* The sentence that belongs to the last negative code of this session; "" when there was none. */
 EB_API const char *eb_session_error(const eb_session *session);
 

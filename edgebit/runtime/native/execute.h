@@ -34,6 +34,9 @@ uint64_t eb_space_bytes(const eb_plan *plan, uint32_t space);
  * Gives 0 and a sentence when not. */
 int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size);
 
+/* Checks the size of the one section of the lm_head that only the weights know: its escapes. */
+int eb_check_head_weights(const eb_plan *plan, const uint8_t *weights, uint64_t bytes);
+
 /* The part of thread `thread` of `threads`: units begin..end-1, whole grains but for the last. */
 typedef struct eb_range {
   uint32_t begin, end;

@@ -17,6 +17,14 @@ static inline uint64_t eb_align(uint64_t bytes) {
   return (bytes + EB_ALIGNMENT - 1) / EB_ALIGNMENT * EB_ALIGNMENT;
 }
 
+/* An aligned buffer at address *next, which moves behind it. Addresses are numbers: buffers laid out from address 0 on
+ * tell how much memory they need. */
+static inline void *eb_take(uint64_t *next, uint64_t bytes) {
+  void *taken = (void *)(uintptr_t)*next;
+  *next += eb_align(bytes);
+  return taken;
+}
+
 enum eb_map_result { EB_MAPPED, EB_MAP_NO_FILE, EB_MAP_NO_MEMORY };
 
 /* Maps a whole file read-only, shared with other processes. An empty file gives {NULL, 0} and EB_MAPPED. */

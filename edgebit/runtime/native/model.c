@@ -5,7 +5,7 @@
 #include "message.h"
 #include "port.h"
 
-#define EB_VERSION "1.0"
+#define EB_VERSION "1.1"
 
 /* ---- opening ---------------------------------------------------------------------------------------------- */
 
@@ -55,6 +55,10 @@ static int open_weights(eb_model *model, const char *path, char *error, int32_t 
     return 0;
   }
   if (!check_weights(model->plan, &model->weights, path, error, error_size)) return 0;
+  if (!eb_check_head_weights(model->plan, model->weights.data, model->weights.bytes)) {
+    eb_message(error, error_size, "%s is damaged: the escapes of its lm_head reach beyond its end", path);
+    return 0;
+  }
   eb_prefer_huge_pages(&model->weights);
   return 1;
 }

@@ -25,7 +25,9 @@ double eb_scaled(float logit, float temperature);
 double eb_min_p_floor(const eb_sampling *sampling, float highest);
 
 /* Whether top_p removes anything. */
-static inline int eb_has_top_p(const eb_sampling *sampling) { return sampling->top_p > 0.0f && sampling->top_p < 1.0f; }
+static inline int eb_has_top_p(const eb_sampling *sampling) {
+  return sampling->top_p > 0.0f && sampling->top_p < 1.0f;
+}
 
 /* Whether every setting is in its range. */
 int eb_sampling_is_valid(const eb_sampling *sampling);

@@ -8,11 +8,10 @@
 #include "profile.h"
 #include "sampler.h"
 
-/* What the team does together: the tokens of a chunk, and hidden states or logits of some of its rows. */
+/* What the team does together: the tokens of a chunk, and the hidden states of some of its rows. */
 typedef struct {
-  int32_t token_count; /* 0: those of the pass before */
+  int32_t token_count;
   int32_t first_row, row_count;
-  float *logits; /* [row_count][vocab_size]; NULL: only hidden states */
 } eb_pass;
 
 struct eb_session {
@@ -22,6 +21,7 @@ struct eb_session {
   eb_mapping cache; /* on its own: it grows as it is touched */
   eb_execution execution;
   eb_profiler profiler;
+  eb_lm_head lm_head;
   int32_t *tokens; /* [chunk] */
   float *logits;   /* [vocab_size] */
   uint64_t *sampler_scratch; /* [vocab_size] */
@@ -34,45 +34,42 @@ struct eb_session {
 
 /* ---- opening and closing ---------------------------------------------------------------------------------- */
 
-static uint8_t *take(uint8_t **next, uint64_t bytes) {
-  uint8_t *taken = *next;
-  *next += eb_align(bytes);
-  return taken;
+/* Lays the buffers out from address `start` on; gives their size. */
+static uint64_t lay_out(eb_session *session, uint64_t start, int32_t threads) {
+  const eb_plan *plan = session->model->plan;
+  uint8_t **base = session->execution.base;
+  uint64_t next = start, scratch = eb_align(plan->scratch_bytes);
+  base[EB_ARENA] = eb_take(&next, plan->arena_bytes);
+  base[EB_SCRATCH] = eb_take(&next, scratch * (uint64_t)threads);
+  base[EB_TOKENS] = eb_take(&next, eb_space_bytes(plan, EB_TOKENS));
+  session->logits = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(float));
+  session->sampler_scratch = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(uint64_t));
+  session->execution.scratch_stride = scratch;
+  session->tokens = (int32_t *)(void *)base[EB_TOKENS];
+  return next - start;
 }
 
 static int map_memory(eb_session *session, int32_t threads) {
   const eb_plan *plan = session->model->plan;
-  uint64_t scratch = eb_align(plan->scratch_bytes), token_bytes = eb_space_bytes(plan, EB_TOKENS);
-  uint64_t logit_bytes = (uint64_t)plan->vocab_size * sizeof(float);
-  uint64_t sampler_bytes = (uint64_t)plan->vocab_size * sizeof(uint64_t);
-  uint64_t total = eb_align(plan->arena_bytes) + scratch * (uint64_t)threads + eb_align(token_bytes) +
-                   eb_align(logit_bytes) + eb_align(sampler_bytes);
-  if (!eb_map_zeroed(total, &session->work) || !eb_map_zeroed(plan->cache_bytes, &session->cache)) return 0;
-  if (!eb_profiler_open(&session->profiler, plan)) return 0;
-  uint8_t *next = session->work.data;
-  uint8_t **base = session->execution.base;
-  base[EB_WEIGHTS] = session->model->weights.data;
-  base[EB_CACHE] = session->cache.data;
-  base[EB_ARENA] = take(&next, plan->arena_bytes);
-  base[EB_SCRATCH] = take(&next, scratch * (uint64_t)threads);
-  base[EB_TOKENS] = take(&next, token_bytes);
-  session->logits = (float *)(void *)take(&next, logit_bytes);
-  session->sampler_scratch = (uint64_t *)(void *)take(&next, sampler_bytes);
-  session->execution.scratch_stride = scratch;
-  session->tokens = (int32_t *)(void *)base[EB_TOKENS];
+  if (!eb_map_zeroed(lay_out(session, 0, threads), &session->work)) return 0;
+  if (!eb_map_zeroed(plan->cache_bytes, &session->cache) || !eb_profiler_open(&session->profiler, plan)) return 0;
+  lay_out(session, (uint64_t)(uintptr_t)session->work.data, threads);
+  session->execution.base[EB_WEIGHTS] = session->model->weights.data;
+  session->execution.base[EB_CACHE] = session->cache.data;
   return 1;
 }
 
 static int open_parts(eb_session *session, int32_t threads, char *error, int32_t error_size) {
-  if (!map_memory(session, threads)) {
-    const eb_plan *plan = session->model->plan;
-    eb_message(error, error_size, "no address space for a session: %llu bytes of activations, %llu of KV cache",
-               (unsigned long long)(plan->arena_bytes + plan->scratch_bytes * (uint64_t)threads),
-               (unsigned long long)plan->cache_bytes);
-    return 0;
-  }
+  const eb_plan *plan = session->model->plan;
   session->team = eb_team_open(threads, error, error_size);
-  return session->team != NULL;
+  if (!session->team) return 0;
+  if (map_memory(session, threads) &&
+      eb_lm_head_open(&session->lm_head, plan, &session->execution, session->team))
+    return 1;
+  eb_message(error, error_size, "no address space for a session: %llu bytes of activations, %llu of KV cache",
+             (unsigned long long)(plan->arena_bytes + plan->scratch_bytes * (uint64_t)threads),
+             (unsigned long long)plan->cache_bytes);
+  return 0;
 }
 
 eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32_t error_size) {
@@ -99,6 +96,7 @@ eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32
 void eb_session_close(eb_session *session) {
   if (!session) return;
   eb_team_close(session->team);
+  eb_lm_head_close(&session->lm_head);
   eb_unmap(&session->work);
   eb_unmap(&session->cache);
   eb_profiler_close(&session->profiler);
@@ -122,15 +120,10 @@ static eb_walk walk_head(const eb_session *session, int32_t row) {
 static void run_pass(void *user, int32_t thread) {
   eb_session *session = user;
   const eb_pass pass = session->pass;
-  const eb_plan *plan = session->model->plan;
   eb_team *team = session->team;
   const eb_walk tokens = walk_tokens(session, pass.token_count);
   const eb_walk head = walk_head(session, pass.first_row);
-  if (pass.token_count) eb_execute(&session->execution, tokens, team, thread);
-  if (pass.logits) {
-    eb_head_full(&session->execution, plan, pass.first_row, pass.row_count, pass.logits, team, thread);
-    return;
-  }
+  eb_execute(&session->execution, tokens, team, thread);
   for (int32_t i = 0; i < pass.row_count; i++) {
     eb_walk row = head;
     row.row += i;
@@ -139,15 +132,12 @@ static void run_pass(void *user, int32_t thread) {
   }
 }
 
-static void run(eb_session *session, eb_pass pass) {
-  session->pass = pass;
-  eb_team_run(session->team, run_pass, session);
-}
-
 /* Appends one chunk and leaves the hidden states of its last `rows` tokens. */
 static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int32_t rows) {
   memcpy(session->tokens, tokens, (size_t)count * sizeof *tokens);
-  run(session, (eb_pass){count, count - rows, rows, NULL});
+  session->pass = (eb_pass){count, count - rows, rows};
+  eb_team_run(session->team, run_pass, session);
+  eb_lm_head_note_rows(&session->lm_head, (uint64_t)count); /* the embedding */
 }
 
 /* ---- evaluation ------------------------------------------------------------------------------------------- */
@@ -212,7 +202,7 @@ int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, f
   for (int32_t done = 0, count; done < n; done += count) {
     count = chunk_of(session, n - done);
     run_chunk(session, tokens + done, count, count);
-    run(session, (eb_pass){0, 0, count, logits + (size_t)done * vocab_size});
+    eb_lm_head_logits(&session->lm_head, 0, count, logits + (size_t)done * vocab_size);
     session->position += count;
     session->last_row = count - 1;
   }
@@ -222,7 +212,10 @@ int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, f
 
 const float *eb_logits(eb_session *session) {
   if (session->last_row < 0) return NULL;
-  if (!session->has_logits) run(session, (eb_pass){0, session->last_row, 1, session->logits});
+  if (!session->has_logits) {
+    if (check_process(session)) return NULL;
+    eb_lm_head_logits(&session->lm_head, session->last_row, 1, session->logits);
+  }
   session->has_logits = 1;
   return session->logits;
 }
@@ -244,23 +237,39 @@ int32_t eb_rewind(eb_session *session, int32_t position) {
   return 0;
 }
 
+/* The tokens to choose from: a few that were found to decide, or all. */
+static eb_candidates candidates(eb_session *session, const eb_sampling *sampling) {
+  eb_candidates found = {NULL, NULL, 0};
+  if (!session->has_logits &&
+      eb_lm_head_candidates(&session->lm_head, session->last_row, sampling, session->position, &found))
+    return found;
+  found.logits = eb_logits(session);
+  found.count = (int32_t)session->model->plan->vocab_size;
+  return found;
+}
+
+static int32_t check_sampling(eb_session *session, const eb_sampling *sampling) {
+  if (sampling && session->last_row >= 0 && eb_sampling_is_valid(sampling)) return check_process(session);
+  eb_message(session->error, sizeof session->error,
+             !sampling ? "no sampling settings"
+             : session->last_row < 0 ? "there are no logits to sample from: evaluate a token first"
+                                     : "temperature, top_k, top_p or min_p is out of range");
+  return EB_ERROR_ARGUMENT;
+}
+
 int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
-  const float *logits = eb_logits(session);
-  if (!logits || !sampling) {
-    eb_message(session->error, sizeof session->error,
-               sampling ? "there are no logits to sample from: evaluate a token first" : "no sampling settings");
-    return EB_ERROR_ARGUMENT;
-  }
+  int32_t failed = check_sampling(session, sampling);
+  if (failed) return failed;
+  eb_candidates from = candidates(session, sampling);
   eb_float_mode mode = eb_float_mode_read();
   eb_float_mode_write(EB_CANONICAL_FLOAT_MODE);
-  eb_candidates all = {logits, NULL, (int32_t)session->model->plan->vocab_size};
-  int32_t token = eb_sample_candidates(all, sampling, session->position, session->sampler_scratch);
+  int32_t token = eb_sample_candidates(from, sampling, session->position, session->sampler_scratch);
   eb_float_mode_write(mode);
-  if (token < 0)
-    eb_message(session->error, sizeof session->error,
-               "no token to sample: temperature, top_k, top_p or min_p is out of range, or no logit is a number");
+  if (token < 0) eb_message(session->error, sizeof session->error, "no token to sample: no logit is a number");
   return token;
 }
+
+void eb_session_head_stats(const eb_session *session, eb_head_stats *stats) { *stats = session->lm_head.stats; }
 
 /* ---- looking inside --------------------------------------------------------------------------------------- */
 
