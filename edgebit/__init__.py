@@ -26,17 +26,19 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     output: str | Path | None = None,
     context: int | None = None,
     progress: Progress = SILENT,
+    head: str = "auto",
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
     `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the
     built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to
-    what the model was trained for. Raises EdgebitError; an error leaves no folder behind and an existing
-    bundle as it was.
+    what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; no kind but
+    "int8" changes a result. Raises EdgebitError; an error leaves no folder behind and an existing bundle as
+    it was.
     """
     from edgebit.pipeline import compile_bundle
 
-    return compile_bundle(model, target, output, context, progress)
+    return compile_bundle(model, target, output, context, head, progress)
 
 
 def export(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:

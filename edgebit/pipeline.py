@@ -15,6 +15,8 @@ from edgebit.graph import OnnxModel, build, load, save
 from edgebit.model import builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
 
+AUTO = "auto"
+HEADS = (AUTO, "exact", "full")
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
 SPECIAL_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the later one wins
@@ -25,10 +27,13 @@ def compile_bundle(
     target: str,
     output: str | Path | None,
     context: int | None,
+    head: str = AUTO,
     progress: Progress = SILENT,
 ) -> Path:
     """See edgebit.compile. What can be refused early is: the target, the output folder, the tokenizer."""
     chosen = load_target(target)
+    if head not in HEADS:
+        raise UsageError(f"unknown head {head!r}; known are {', '.join(HEADS)}")
     if output is not None:
         check_output(Path(output))
     progress.stage("read model")
@@ -37,10 +42,10 @@ def compile_bundle(
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
     progress.stage("load TVM")
-    from edgebit.compiler import compile_graph  # takes seconds: not before everything cheap is checked
+    from edgebit.heads import compile_with_head  # takes seconds: not before everything cheap is checked
 
-    compiled = compile_graph(graph, chosen, context, progress)
-    return write(compiled, text_table, folder, progress)
+    with compile_with_head(graph, chosen, context, head, progress) as compiled:
+        return write(compiled, text_table, folder, progress)
 
 
 def export_graph(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import LOGITS, check_decoder
@@ -26,9 +28,11 @@ def compile_graph(
     context: int | None = None,
     progress: Progress | None = None,
     form: HeadForm | None = None,
+    tokens: Sequence[int] | None = None,
 ) -> CompiledModel:
     """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of
-    16), the lm_head in ``form`` (default: bfloat16 rows).
+    16), the lm_head in ``form`` (default: bfloat16 rows). ``tokens``: with a vocabulary of these only,
+    numbered anew, to look at hidden states.
 
     Weights are not read here beyond scales and norms: the result streams them when it is written. Raises
     CompileError, TargetError.
@@ -45,7 +49,9 @@ def compile_graph(
     report.stage("fuse and plan")
     fused = fuse(imported.module)
     show(LEVEL_GRAPH, "fused graph", fused.script)
-    execution, weights = plan(imported, fused, model.ir.graph.initializers, length, form or FullHead())
+    execution, weights = plan(
+        imported, fused, model.ir.graph.initializers, length, form or FullHead(), tokens
+    )
     steps = (*execution.decode, *execution.prefill, *execution.head)
     show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
     objects = {}

@@ -64,6 +64,18 @@ def check_decoder(model: ir.Model) -> DecoderInterface:
     return DecoderInterface(caches)
 
 
+def logits_table(model: ir.Model) -> ir.TensorProtocol:
+    """The table [V, H] whose rows the logits are products with. Raises CompileError where there is none."""
+    value = next((output for output in model.graph.outputs if output.name == LOGITS), None)
+    node = None if value is None else value.producer()
+    value = node.inputs[1] if node is not None and node.op_type == "MatMul" else None
+    while value is not None and (producer := value.producer()) is not None:  # a cast, a transposition
+        value = producer.inputs[0]
+    if value is None or value.const_value is None or len(value.const_value.shape) != 2:
+        raise CompileError("the logits are no product with the rows of a table: the graph has no lm_head")
+    return value.const_value
+
+
 def _check_cache(node: ir.Node, inputs: dict[str, ir.Value], outputs: dict[str, ir.Value]) -> tuple[str, str]:
     """An Attention node must read past_key_values.N.* and write present.N.* with the same N."""
     where = f"node {node.name} (Attention)"

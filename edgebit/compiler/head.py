@@ -9,8 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from edgebit.compiler.plan import COUNT, Argument, HeadKind, KernelInstance, Scalar, constant
+from edgebit.compiler.head_components import Components
+from edgebit.compiler.head_planes import GROUP, PlanePacker
+from edgebit.compiler.memory import align
+from edgebit.compiler.plan import COUNT, Argument, HeadKind, KernelInstance, Scalar, Space, constant
 from edgebit.compiler.sections import Sections
+from edgebit.compiler.weights import Chunks
 
 
 @dataclass(frozen=True)
@@ -53,3 +57,36 @@ class FullHead:
     def logits(self, sections: Sections, table: Any) -> HeadLayout:
         places = {"table": sections.bfloat16_rows(table).offset}
         return HeadLayout(HeadKind.FULL, {"lm_head": KernelInstance("lm_head")}, places)
+
+
+@dataclass(frozen=True)
+class ExactHead:
+    """The bfloat16 rows as two lossless planes, of which certified screening reads the first."""
+
+    components: Components
+
+    def embedding(self, sections: Sections, table: Any, width: int) -> EmbeddingKernel:
+        places = self._planes(sections, table)
+        order = ("plane1", "plane2", "bounds", "escape_index", "escapes", "outliers")
+        weights = tuple(Argument(Space.WEIGHTS, places[name]) for name in order)
+        scalars = (COUNT, constant(align(width, GROUP) // GROUP), constant(width))
+        return EmbeddingKernel(KernelInstance("head_rows"), weights, scalars)
+
+    def logits(self, sections: Sections, table: Any) -> HeadLayout:
+        kernels = {"lm_head": "lm_head_rows", "rows": "head_rows", "screen": "head_screen"}
+        return HeadLayout(
+            HeadKind.EXACT,
+            {slot: KernelInstance(name) for slot, name in kernels.items()},
+            self._planes(sections, table),
+            align(sections.table(table).columns, GROUP),
+        )
+
+    def _planes(self, sections: Sections, variable: Any) -> dict[str, int]:
+        """Offsets of the sections of the planes, by the names of plan.h."""
+        table = sections.table(variable)
+
+        def packed() -> dict[str, tuple[int, Chunks]]:
+            packer = PlanePacker(table.name, table.rows, table.columns, table.data, self.components)
+            return packer.sections()
+
+        return sections.weights.add_group(table.name, packed)

@@ -56,13 +56,15 @@ def plan(
     initializers: Mapping[str, ir.Value],
     context: int,
     form: HeadForm,
+    tokens: Sequence[int] | None = None,
 ) -> tuple[Plan, Weights]:
-    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16), its lm_head kept in ``form``.
+    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16), its lm_head kept in ``form``;
+    ``tokens``: with a vocabulary of these only, numbered anew.
 
     The sections of embedding and lm_head are the last ones. Raises CompileError naming what cannot be
     planned.
     """
-    return _Planner(Sections(graph, initializers), context, form).run(fused)
+    return _Planner(Sections(graph, initializers, tokens), context, form).run(fused)
 
 
 @dataclass(frozen=True)
@@ -330,7 +332,7 @@ class _Planner:
 
     def _head(self, variable: relax.Var, call: relax.Call) -> None:
         label, x = variable.name, self._stored(variable.name, call.args[0])
-        self.vocab_size = int(call.args[2].ty.shape.values[0])
+        self.vocab_size = self.sections.table(call.args[2]).rows
         hidden = self.arena.rows(f"{label}.hidden", x.features)
         self._advance()
         self.head.add(
@@ -354,6 +356,7 @@ class _Planner:
                 "logits must be the product of the final norm and an embedding table; "
                 "the graph has no such head"
             )
+        self.sections.weights.end_body()
         rows, hidden = self.embedded.rows, self.projected.rows
         tied = self.embedded.variable.same_as(self.projected.variable)
         form = self.form if tied else FullHead()

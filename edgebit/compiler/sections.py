@@ -34,8 +34,15 @@ class Sections:
     is.
     """
 
-    def __init__(self, graph: ImportedGraph, initializers: Mapping[str, ir.Value]) -> None:
+    def __init__(
+        self,
+        graph: ImportedGraph,
+        initializers: Mapping[str, ir.Value],
+        tokens: Sequence[int] | None = None,
+    ) -> None:
+        """``tokens``: only these rows of the tables, in this order; None: all."""
         self.weights = Weights()
+        self._tokens = None if tokens is None else list(tokens)
         self._parameters = graph.parameters
         self._initializers = initializers
 
@@ -63,7 +70,7 @@ class Sections:
         return Packed(name, tensor.shape.numpy()[0], columns, lambda: np.asarray(tensor.numpy()))
 
     def table(self, variable: Any) -> Table:
-        """A [V, H] table: its first rows only where this is a part of the model."""
+        """A [V, H] table."""
         name = self.name(variable)
         tensor = self._initializer(variable)
         rows, columns = tensor.shape.numpy()
@@ -71,7 +78,10 @@ class Sections:
             raise CompileError(
                 f"tensor {name}: {rows} × {pad(columns)} values are more than kernels can index"
             )
-        return Table(name, rows, columns, lambda: np.asarray(tensor.numpy()))
+        if self._tokens is None:
+            return Table(name, rows, columns, lambda: np.asarray(tensor.numpy()))
+        some = self._tokens
+        return Table(name, len(some), columns, lambda: np.asarray(tensor.numpy())[some])
 
     def bfloat16_rows(self, variable: Any) -> Argument:
         """A [V, H] table as padded bfloat16 rows."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 import ml_dtypes
@@ -27,6 +29,8 @@ HEADER = struct.Struct("<8sIIQ32s8x")
 PADDING = 64  # every feature dimension is a multiple of this
 ROWS = 16  # rows of a U16 block
 _ROW_BLOCK = 4096  # rows converted at a time: bounds the memory of a compilation
+
+_FILE_BLOCK = 1 << 22  # bytes
 
 Array = npt.NDArray[np.generic]
 Chunks = Callable[[], Iterator[bytes]]
@@ -46,6 +50,8 @@ class Weights:
 
     sections: list[Section] = field(default_factory=list)
     _offsets: dict[str, int] = field(default_factory=dict)
+    _groups: dict[str, dict[str, int]] = field(default_factory=dict)
+    _body: int = 0
 
     @property
     def size(self) -> int:
@@ -58,6 +64,30 @@ class Weights:
             self.sections.append(Section(name, offset, size, chunks))
             self._offsets[name] = offset
         return self._offsets[name]
+
+    def add_group(
+        self, name: str, sections: Callable[[], Mapping[str, tuple[int, Chunks]]]
+    ) -> dict[str, int]:
+        """Append several sections that are made together (once for each name); their offsets."""
+        if name not in self._groups:
+            self._groups[name] = {
+                part: self.add(f"{name}.{part}", *section) for part, section in sections().items()
+            }
+        return self._groups[name]
+
+    def end_body(self) -> None:
+        """What is added from here on depends on how the lm_head is kept; all before does not."""
+        self._body = len(self.sections)
+
+    def take_body(self, written: Weights, path: Path) -> None:
+        """Take the sections of the body, where they are the same, from a file that ``written`` wrote before:
+        packing them again costs more than reading them.
+        """
+        made = {section.name: section for section in written.sections[: written._body]}
+        for index, section in enumerate(self.sections[: self._body]):
+            other = made.get(section.name)
+            if other is not None and other.size == section.size:
+                self.sections[index] = replace(section, chunks=partial(_file_part, path, other))
 
     def write(self, file: BinaryIO, advance: Callable[[int, int], None] = lambda done, total: None) -> bytes:
         """Write the whole file and return its id: the sha256 of everything after the header."""
@@ -85,6 +115,18 @@ class Weights:
         file.seek(0)
         file.write(HEADER.pack(MAGIC, FORMAT, 0, self.size, digest.digest()))
         return digest.digest()
+
+
+def _file_part(path: Path, section: Section) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(section.offset)
+        left = section.size
+        while left:
+            data = file.read(min(left, _FILE_BLOCK))
+            if not data:
+                raise CompileError(f"{path} ended before section {section.name}: it was changed meanwhile")
+            left -= len(data)
+            yield data
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,133 @@
+"""Hidden states of a model on built-in text, computed by the model's own engine on this machine.
+
+The lm_head in planes is laid out for the directions in which hidden states lie. The engine is exact: the same
+model gives the same states on every workstation, whatever the target it is then compiled for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from edgebit.bundle.link import LIBRARY, link_library
+from edgebit.bundle.writer import WEIGHTS
+from edgebit.compiler import CompiledModel, Target, compile_graph
+from edgebit.compiler.head import ExactHead
+from edgebit.compiler.head_components import Components, calibrate
+from edgebit.compiler.plan import CHUNK, Head, Space
+from edgebit.compiler.target import host_target
+from edgebit.compiler.weights import Array, Weights
+from edgebit.errors import CompileError
+from edgebit.graph import OnnxModel
+from edgebit.progress import Progress
+from edgebit.runtime.library import MESSAGE_SIZE, bind
+from edgebit.schedules.tier import TIERS, Tier
+
+TEXT = "calibration.txt"
+MOST_TOKENS = 512
+
+States = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was learned, and the weights file it was learned with: its body is that of the bundle."""
+
+    components: Components
+    weights: Weights
+    path: Path
+
+
+def calibrated(graph: OnnxModel, table: Callable[[], Array], folder: Path, progress: Progress) -> Calibration:
+    """Run ``graph`` on the built-in text and find the components of its lm_head ``table`` [V][H].
+
+    ``folder`` is an empty one for the weights. Raises CompileError, LinkError.
+    """
+    ids = text_tokens(graph)
+    tokens = sorted(set(ids))
+    form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
+    compiled = compile_graph(graph, _this_machine(), len(ids), progress, form, tokens)
+    progress.stage("calibrate")
+    with (folder / WEIGHTS).open("wb") as file:
+        identity = compiled.weights.write(file, progress.advance)
+    library = link_library(compiled.target, compiled.plan_source(identity), compiled.objects)
+    (folder / LIBRARY).write_bytes(library)
+    states = hidden_states(folder, compiled, [tokens.index(token) for token in ids])
+    return Calibration(calibrate(states, table), compiled.weights, folder / WEIGHTS)
+
+
+def text_tokens(graph: OnnxModel) -> list[int]:
+    """Tokens of the built-in text: as many as the model takes, at most MOST_TOKENS."""
+    text = (resources.files("edgebit") / TEXT).read_text("utf-8")
+    tokenizer = Tokenizer.from_str(graph.tokenizer.decode("utf-8"))
+    start = graph.metadata.bos_token_id
+    ids = [] if start is None else [start]
+    ids += tokenizer.encode(text, add_special_tokens=False).ids
+    return ids[: min(MOST_TOKENS, graph.metadata.context_length)]
+
+
+def hidden_states(folder: Path, compiled: CompiledModel, ids: list[int]) -> States:
+    """Normalised hidden states [len(ids)][H] of the model in ``folder`` (weights and library)."""
+    library = bind(str(folder / LIBRARY))
+    message = ctypes.create_string_buffer(MESSAGE_SIZE)
+    model = library.eb_open(str(folder).encode(), message, MESSAGE_SIZE)
+    session = library.eb_session_open(model, 0, message, MESSAGE_SIZE) if model else None
+    try:
+        if not session:
+            raise CompileError(f"the model cannot run on this machine: {message.value.decode()}")
+        plan = compiled.plan
+        chunks = [
+            _states_of_chunk(library, session, plan.logits, plan.vocab_size, ids[first : first + CHUNK])
+            for first in range(0, len(ids), CHUNK)
+        ]
+    finally:
+        if session:
+            library.eb_session_close(session)
+        if model:
+            library.eb_close(model)
+    return np.concatenate(chunks)[:, : plan.hidden_size]
+
+
+def _states_of_chunk(
+    library: ctypes.CDLL, session: int, head: Head, vocab_size: int, ids: list[int]
+) -> States:
+    logits = (ctypes.c_float * (vocab_size * len(ids)))()
+    tokens = (ctypes.c_int32 * len(ids))(*ids)
+    if library.eb_evaluate_all(session, tokens, len(ids), logits) != 0:
+        raise CompileError(f"the model cannot run: {library.eb_session_error(session).decode()}")
+    place = library.eb_space_base(session, int(Space.ARENA)) + head.hidden
+    size = len(ids) * head.width
+    states = (ctypes.c_float * size).from_address(place)
+    return np.array(states, np.float32).reshape(len(ids), head.width)
+
+
+def _this_machine() -> Target:
+    """The target of this machine with the best tier it has alone: the others would not be used."""
+    target = host_target()
+    features = _cpu_features()
+    best = next(name for name in target.tiers if _fits(TIERS[name], features) or name == target.tiers[-1])
+    return replace(target, tiers=(best,))
+
+
+def _fits(tier: Tier, features: frozenset[str]) -> bool:
+    return {_LINUX_NAMES.get(feature, feature) for feature in tier.requires} <= features
+
+
+_LINUX_NAMES = {"avx512vnni": "avx512_vnni", "dotprod": "asimddp"}  # where /proc/cpuinfo has its own
+
+
+def _cpu_features() -> frozenset[str]:
+    """Flags of /proc/cpuinfo, none where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    words = [line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))]
+    return frozenset(words[0]) if words else frozenset()
