@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from edgebit.compiler.memory import align
 from edgebit.compiler.plan import CHUNK, Argument, HeadKind, Plan, Space, Step, Value
+from edgebit.compiler.weights import ROWS
 
 Facts = Mapping[str, "str | int | float | bool | list[str] | None"]
 
@@ -17,19 +20,21 @@ _LAYER = re.compile(r"(^|_)(model_)?layers_\d+_")
 
 def summarize(plan: Plan) -> Facts:
     """``kinds``: "KERNEL BYTES LABEL", each once; ``decode``, ``prefill``, ``head``: the steps as indices
-    into it, head with the logits behind its steps. BYTES are those of weights.bin that one run of the step
-    streams; those of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on.
-    ``cache_bytes_per_token``: what attention reads for each token of the context.
+    into it, head with what the runtime does behind its steps. BYTES are those of weights.bin that one run of
+    the step streams; those of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on.
+    ``cache_bytes_per_token``: what attention reads for each token of the context. ``logits_bytes``,
+    ``screen_bytes``, ``row_bytes``: what all logits of a token, screening them, and one logit read.
     """
     lists = {
         "decode": [_kind(step) for step in plan.decode],
         "prefill": [_kind(step) for step in plan.prefill],
-        "head": [*(_kind(step) for step in plan.head), _logits_kind(plan)],
+        "head": [*(_kind(step) for step in plan.head), *_head_parts(plan)],
     }
     kinds = list(dict.fromkeys(kind for steps in lists.values() for kind in steps))
     index = {kind: str(i) for i, kind in enumerate(kinds)}
     kernels = Counter(step.kernel.symbol for step in (*plan.decode, *plan.head))
     offset, size = _span(plan.decode)
+    head = _head_bytes(plan)
     return {
         "steps_per_token": len(plan.decode) + len(plan.head),
         "chunk": CHUNK,
@@ -39,6 +44,9 @@ def summarize(plan: Plan) -> Facts:
         "streamed_offset": offset,
         "streamed_bytes": size,
         "cache_bytes_per_token": plan.cache_bytes // plan.context,
+        "logits_bytes": head.logits,
+        "screen_bytes": head.screen,
+        "row_bytes": head.row,
     }
 
 
@@ -46,15 +54,41 @@ def _kind(step: Step) -> str:
     return f"{step.kernel.name} {streamed_bytes(step)} {_LAYER.sub('', step.label)}"
 
 
-def _logits_kind(plan: Plan) -> str:
-    """How logits come from the hidden state: the runtime's own step behind those of the plan."""
-    head = plan.logits
-    slot, row_bytes = {
-        HeadKind.FULL: ("lm_head", 2 * head.width),
-        HeadKind.EXACT: ("screen", _COMPONENT_BYTES + head.plane_width * 3 // 4 + _BOUND_BYTES),
-        HeadKind.INT8: ("lm_head", head.width + 4),
-    }[head.kind]
-    return f"{head.kernels[slot].name} {plan.vocab_size * row_bytes} logits"
+@dataclass(frozen=True)
+class _HeadBytes:
+    """What finding tokens reads: all logits of a token, screening them, and one logit after screening."""
+
+    logits: int
+    screen: int
+    row: int
+
+
+def _head_bytes(plan: Plan) -> _HeadBytes:
+    """Sizes of the sections of head_planes.py and weights.py."""
+    head, rows = plan.logits, plan.vocab_size
+    if head.kind == HeadKind.EXACT:
+        first, second = _COMPONENT_BYTES + head.plane_width * 3 // 4, head.plane_width * 5 // 4
+        return _HeadBytes(rows * (first + second), align(rows, ROWS) * (first + _BOUND_BYTES), first + second)
+    row = 2 * head.width if head.kind == HeadKind.FULL else head.width + 4
+    return _HeadBytes(rows * row, 0, row)
+
+
+def _head_parts(plan: Plan) -> list[str]:
+    """What the runtime does behind the head steps of the plan (head.c, and STAGES of head_screen.c)."""
+    size, kernels = _head_bytes(plan), plan.logits.kernels
+    logits = kernels["lm_head"].name
+    parts = [f"{logits} {size.logits} all_logits"]
+    if plan.logits.kind == HeadKind.EXACT:
+        parts += [
+            "head_select 0 query",
+            f"{kernels['screen'].name} {size.screen} screen",
+            "head_select 0 rank",
+            f"{logits} 0 leaders",
+            "head_select 0 select",
+            "head_select 0 gather",
+            f"{logits} 0 survivors",
+        ]
+    return parts
 
 
 def streamed_bytes(step: Step) -> int:

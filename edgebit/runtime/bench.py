@@ -57,7 +57,6 @@ def bench(folder: Path, options: Options, progress: Progress) -> Report:
         model=dict(manifest.get("model", {})),
         plan=plan,
         work=opened.bench.work,
-        bytes_per_token=opened.bench.bytes_per_token,
         main=main,
         check_seconds=check_seconds,
         own_memory_rate=own_memory_rate,

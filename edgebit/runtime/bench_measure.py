@@ -11,6 +11,7 @@ from .bench_conditions import free_bytes, last_level_cache, resident_bytes
 from .bench_plan import PlanFacts
 from .engine import Engine, Sampling
 from .errors import ContextFullError, RuntimeModelError
+from .stats import HeadStats
 
 Progress = Callable[[str], None]
 
@@ -50,6 +51,19 @@ class Series:
 
 
 @dataclass(frozen=True)
+class TokenBytes:
+    """What decoding one token reads, the mean over the tokens of a run."""
+
+    layers: float
+    head: float
+    cache: float
+
+    @property
+    def total(self) -> float:
+        return self.layers + self.head + self.cache
+
+
+@dataclass(frozen=True)
 class Measurement:
     """The figures of one number of threads."""
 
@@ -59,6 +73,8 @@ class Measurement:
     prefill: Series  # tokens a second
     first_token: Series  # seconds from the prompt to the first token
     decode: Series  # tokens a second
+    token_bytes: TokenBytes
+    head: HeadStats  # how the tokens were found
     read_rate: Series  # bytes a second, of the weights, while decoding
     roofline_fraction: Series  # decode speed of what read_rate allows
     cpu_share: float  # processor time the process got, of what its threads can use
@@ -117,21 +133,26 @@ class Bench:
         self._token = 0
         self._rounds = 1
 
-    @property
-    def bytes_per_token(self) -> float:
-        """What decoding a token reads, the mean over the decoded ones."""
-        return self.plan.bytes_per_token(self.work.prefill + (self.work.decode + 1) / 2)
+    def token_bytes(self, head: HeadStats) -> TokenBytes:
+        """By the counters of all repetitions; each decoded token attends to those before it and itself."""
+        found = self.work.repeat * (1 + self.work.decode)
+        context = self.work.prefill + (self.work.decode + 1) / 2
+        cache = self.plan.cache_bytes_per_token * context
+        return TokenBytes(self.plan.body_bytes, self.plan.head_bytes(head) / found, cache)
 
     def measure(self, load_seconds: float, progress: Progress) -> Measurement:
         threads = self.engine.info.threads
         progress(f"{threads} threads: warming up")
         self.warm_up()
         runs = []
+        before = self.engine.head_stats()
         start, used = perf_counter(), process_time()
         for i in range(self.work.repeat):
             progress(f"{threads} threads: repetition {i + 1} of {self.work.repeat}")
             runs.append(self.repetition())
         cpu_share = (process_time() - used) / (perf_counter() - start) / threads
+        head = self.engine.head_stats().since(before)
+        size = self.token_bytes(head)
         decode = [self.work.decode / run.decode for run in runs]
         read = [run.read_bytes / run.reading for run in runs]
         return Measurement(
@@ -141,8 +162,10 @@ class Bench:
             prefill=Series([self.work.prefill / run.prefill for run in runs]),
             first_token=Series([run.first_token for run in runs]),
             decode=Series(decode),
+            token_bytes=size,
+            head=head,
             read_rate=Series(read),
-            roofline_fraction=Series([d * self.bytes_per_token / r for d, r in zip(decode, read)]),
+            roofline_fraction=Series([speed * size.total / rate for speed, rate in zip(decode, read)]),
             cpu_share=cpu_share,
             memory=resident_bytes(),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Tuple
 
 from .errors import RuntimeModelError
+from .stats import HeadStats
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,16 @@ class Step:
         return 4 * self.weight_bytes if self.kernel.startswith("ternary_") else 0
 
 
+SIZES = (
+    "streamed_offset",
+    "streamed_bytes",
+    "cache_bytes_per_token",
+    "logits_bytes",
+    "screen_bytes",
+    "row_bytes",
+)
+
+
 @dataclass(frozen=True)
 class PlanFacts:
     """The steps of each phase in plan order, and where decoding reads."""
@@ -32,25 +43,24 @@ class PlanFacts:
     streamed_offset: int  # in weights.bin: what the decode steps stream lies from here ...
     streamed_bytes: int  # ... to here
     cache_bytes_per_token: int  # of the KV cache, read for each token of the context
+    logits_bytes: int  # read for all logits of a token
+    screen_bytes: int  # read to screen them; 0 where the head cannot
+    row_bytes: int  # read for one logit after screening
 
     @property
     def body_bytes(self) -> int:
         """Weights that decoding one token streams, without the head."""
         return sum(step.weight_bytes for step in self.decode)
 
-    @property
-    def head_bytes(self) -> int:
-        """Weights that the logits of one token take."""
-        return sum(step.weight_bytes for step in self.head)
+    def head_bytes(self, stats: HeadStats) -> int:
+        """Weights that finding tokens has read, by its counters."""
+        screened = self.screen_bytes * stats.queries + self.row_bytes * stats.computed_rows
+        return screened + self.logits_bytes * stats.full_passes
 
     @property
     def ternary_weights(self) -> int:
         """Weights that each token of a prompt is multiplied with."""
         return sum(step.ternary_weights for step in self.prefill)
-
-    def bytes_per_token(self, context: float) -> float:
-        """Bytes that decoding one token reads when the context holds so many."""
-        return self.body_bytes + self.head_bytes + self.cache_bytes_per_token * context
 
 
 def read_plan(manifest: Mapping[str, Any]) -> PlanFacts:
@@ -61,8 +71,7 @@ def read_plan(manifest: Mapping[str, Any]) -> PlanFacts:
         decode, prefill, head = (
             tuple(kinds[int(i)] for i in plan[phase].split()) for phase in ("decode", "prefill", "head")
         )
-        offset, size = int(plan["streamed_offset"]), int(plan["streamed_bytes"])
-        return PlanFacts(decode, prefill, head, offset, size, int(plan["cache_bytes_per_token"]))
+        return PlanFacts(decode, prefill, head, **{name: int(plan[name]) for name in SIZES})
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise RuntimeModelError(
             "manifest.json does not say what the steps of the model read: compile it again to measure it"

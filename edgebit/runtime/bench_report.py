@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 from .bench_measure import Measurement, Series, Workload
 from .bench_plan import PlanFacts
 from .bench_profile import Cost, Profile
+from .stats import HeadStats
 
 BAR_WIDTH = 30
 NOTICEABLE = 0.05  # difference of two read speeds
@@ -31,7 +32,6 @@ class Report:
     model: Dict[str, Any]
     plan: PlanFacts
     work: Workload
-    bytes_per_token: float
     main: Measurement
     check_seconds: float  # of every file before anything is opened
     own_memory_rate: float  # bytes a second
@@ -44,7 +44,7 @@ class Report:
     def as_json(self) -> Dict[str, Any]:
         """Nested objects; rates are medians unless their key says otherwise, sizes bytes, times seconds."""
         main, plan = self.main, self.plan
-        cache = self.bytes_per_token - plan.body_bytes - plan.head_bytes
+        read = main.token_bytes
         report: Dict[str, Any] = {
             "bundle": self.bundle,
             "model": self.model,
@@ -52,9 +52,9 @@ class Report:
             "decode": {
                 "tokens": self.work.decode,
                 **_speed(main.decode),
-                "bytes_per_token": self.bytes_per_token,
-                "bytes": {"weights": plan.body_bytes, "head": plan.head_bytes, "cache": cache},
-                "roofline_tokens_per_second": main.read_rate.median / self.bytes_per_token,
+                "bytes_per_token": read.total,
+                "bytes": {"layers": read.layers, "head": read.head, "cache": read.cache},
+                "roofline_tokens_per_second": main.read_rate.median / read.total,
                 "roofline_fraction": main.roofline_fraction.median,
             },
             "prefill": {
@@ -71,6 +71,7 @@ class Report:
                 **main.memory,
             },
             "load": {"seconds": main.load_seconds, "check_seconds": self.check_seconds},
+            "head": _head_json(main.head),
             "conditions": self.conditions,
         }
         if self.profiles:
@@ -105,21 +106,22 @@ class Report:
 
     def _facts_table(self) -> Table:
         main, plan = self.main, self.plan
-        cache = self.bytes_per_token - plan.body_bytes - plan.head_bytes
+        size = main.token_bytes
         read = f"{main.read_rate.median / 1e9:.1f} GB/s"
         own = self.own_memory_rate / 1e9
         if self.is_cached:
             read += " (the weights fit into the last cache)"
         if abs(self.own_memory_rate / main.read_rate.median - 1) > NOTICEABLE:
             read += f"; other memory {own:.1f} GB/s"
-        roofline = f"{main.read_rate.median / self.bytes_per_token:.1f} tokens/s"
-        parts = ((plan.body_bytes, "layers"), (plan.head_bytes, "head"), (cache, "KV cache"))
+        roofline = f"{main.read_rate.median / size.total:.1f} tokens/s"
+        parts = ((size.layers, "layers"), (size.head, "head"), (size.cache, "KV cache"))
         rows = [
             ("time to first token", f"{main.first_token.median:.3f} s"),
             ("load", f"{main.load_seconds * 1e3:.1f} ms, after {self.check_seconds * 1e3:.1f} ms of checks"),
             ("prefill work", f"{main.prefill.median * plan.ternary_weights / 1e9:.1f} GMAC/s"),
             ("memory", _resident(main.memory)),
-            ("bytes per token", f"{_size(self.bytes_per_token)}: {_sum(parts)}"),
+            ("bytes per token", f"{_size(size.total)}: {_sum(parts)}"),
+            ("head", _head(main.head)),
             ("read speed", read),
             ("roofline", f"{roofline}; decode reaches {_percent(main.roofline_fraction.median)}"),
         ]
@@ -157,6 +159,18 @@ def _speed(series: Series) -> Dict[str, float]:
 def _speed_row(name: str, series: Series) -> Tuple[str, ...]:
     figures = (series.median, series.mean, series.std)
     return (name, *(f"{figure:.1f}" for figure in figures), f"{1e3 / series.median:.2f}")
+
+
+def _head_json(stats: HeadStats) -> Dict[str, Any]:
+    """How tokens were found in all repetitions; means over the screened ones."""
+    screened = stats.queries - stats.fallbacks
+    return {
+        "screened_tokens": stats.queries,
+        "fallbacks": stats.fallbacks,
+        "full_passes": stats.full_passes,
+        "survivors_per_token": stats.survivors / screened if screened else None,
+        "rows_per_token": stats.computed_rows / screened if screened else None,
+    }
 
 
 def _profile_json(profile: Profile) -> Dict[str, Any]:
@@ -243,6 +257,14 @@ def _size(size: float) -> str:
 
 def _sum(parts: Sequence[Tuple[float, str]]) -> str:
     return " + ".join(f"{_size(size)} {name}" for size, name in parts)
+
+
+def _head(stats: HeadStats) -> str:
+    screened = stats.queries - stats.fallbacks
+    if not stats.queries:
+        return "all logits for every token"
+    survivors = f"{stats.survivors / screened:.1f} survivors of screening a token, " if screened else ""
+    return f"{survivors}{stats.fallbacks} of {stats.queries} tokens fell back to all logits"
 
 
 def _resident(memory: Dict[str, Optional[int]]) -> str:

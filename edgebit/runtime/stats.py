@@ -46,6 +46,17 @@ class HeadStats:
     computed_rows: int = 0  # logits computed for all other queries
     full_passes: int = 0  # times all logits of a token were computed, fallbacks included
 
+    def since(self, before: HeadStats) -> HeadStats:
+        """What was counted after `before`."""
+        return HeadStats(
+            queries=self.queries - before.queries,
+            fallbacks=self.fallbacks - before.fallbacks,
+            survivors=self.survivors - before.survivors,
+            last_survivors=self.last_survivors,
+            computed_rows=self.computed_rows - before.computed_rows,
+            full_passes=self.full_passes - before.full_passes,
+        )
+
 
 class Meter:
     """Takes the times of a run as it goes."""

@@ -7,8 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import pytest
 
+from edgebit.compiler.head_components import calibrate
+from edgebit.compiler.head_planes import PlanePacker
+from edgebit.compiler.plan import HeadKind, KernelInstance
 from edgebit.compiler.summary import summarize
 from edgebit.compiler.weights import HEADER
 from edgebit.runtime.bench_plan import read_plan
@@ -39,8 +44,25 @@ def test_every_step_is_named_in_plan_order(tmp_path: Path) -> None:
     for steps, found in ((plan.decode, facts.decode), (plan.prefill, facts.prefill), (plan.head, facts.head)):
         assert [step.kernel.name for step in steps] == [step.kernel for step in found[: len(steps)]]
     assert [step.kernel for step in facts.head[len(plan.head) :]] == ["lm_head"]
-    assert facts.head_bytes == plan.vocab_size * plan.logits.width * 2
+    assert facts.logits_bytes == plan.vocab_size * plan.logits.width * 2
     assert facts.cache_bytes_per_token * plan.context == plan.cache_bytes
+
+
+@pytest.mark.parametrize("rows", [320, 333])
+def test_a_screened_head_reads_its_planes(tmp_path: Path, rows: int) -> None:
+    plan, _ = planned(tiny(tmp_path))
+    rng = np.random.default_rng(1)
+    table = rng.standard_normal((rows, 128)).astype(ml_dtypes.bfloat16)
+    components = calibrate(rng.standard_normal((40, 128)).astype(np.float32), lambda: table)
+    packer = PlanePacker("embedding", rows, 128, lambda: table, components)
+    kernels = {slot: KernelInstance(slot) for slot in ("lm_head", "rows", "screen")}
+    head = replace(plan.logits, kind=HeadKind.EXACT, kernels=kernels, plane_width=256)
+    facts = read_plan({"plan": summarize(replace(plan, vocab_size=rows, logits=head))})
+    assert facts.screen_bytes == packer.screened_bytes
+    assert facts.row_bytes == 128 + 192 + 320
+    assert facts.logits_bytes == rows * facts.row_bytes
+    by_label = {step.label: step.weight_bytes for step in facts.head[len(plan.head) :]}
+    assert by_label["screen"] == facts.screen_bytes and by_label["all_logits"] == facts.logits_bytes
 
 
 def test_layers_share_their_kinds(tmp_path: Path) -> None:

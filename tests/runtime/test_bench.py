@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgebit.runtime.bench_measure import Series, choose_workload, prompt_tokens
 from edgebit.runtime.bench_plan import read_plan
 from edgebit.runtime.bench_report import Report, Table
 from edgebit.runtime.engine import Engine
+from edgebit.runtime.stats import HeadStats
 from tests.runtime.builders import CONTEXT
 from tests.runtime.test_hosts import interpreters
 from tests.runtime.toy_bundle import PLAN, SPECIAL
@@ -75,13 +77,36 @@ def test_the_conditions_say_on_what(report: Report) -> None:
 def test_bytes_of_a_token_are_weights_head_and_the_mean_context(report: Report) -> None:
     found = report.as_json()["decode"]["bytes"]
     attended = [20 + i for i in range(1, 13)]
-    assert found == {"weights": 0, "head": 40960, "cache": 4 * sum(attended) / len(attended)}
+    assert found == {"layers": 0, "head": 40960, "cache": 4 * sum(attended) / len(attended)}
+
+
+def test_the_head_reads_what_its_counters_say() -> None:
+    plan = read_plan({"plan": {**PLAN, "screen_bytes": 1000, "row_bytes": 10}})
+    assert plan.head_bytes(HeadStats(full_passes=2)) == 2 * 40960
+    assert plan.head_bytes(HeadStats(queries=3, survivors=5, computed_rows=8)) == 3 * 1000 + 8 * 10
+    fallen_back = HeadStats(queries=3, fallbacks=1, survivors=5, computed_rows=8, full_passes=1)
+    assert plan.head_bytes(fallen_back) == 3 * 1000 + 8 * 10 + 40960
+
+
+def test_the_head_tells_how_it_found_the_tokens(report: Report) -> None:
+    assert report.as_json()["head"] == {
+        "screened_tokens": 0,
+        "fallbacks": 0,
+        "full_passes": 2 * 13,
+        "survivors_per_token": None,
+        "rows_per_token": None,
+    }
+    screening = HeadStats(queries=10, fallbacks=2, survivors=20, computed_rows=28, full_passes=2)
+    screened = Report(**{**vars(report), "main": replace(report.main, head=screening)})
+    found = screened.as_json()["head"]
+    assert (found["survivors_per_token"], found["rows_per_token"]) == (2.5, 3.5)
+    assert "2.5 survivors of screening a token, 2 of 10 tokens fell back" in text_of(screened.tables()[1])
 
 
 def test_the_roofline_is_taken_repetition_by_repetition(report: Report) -> None:
     main = report.main
     expected = [
-        decode * report.bytes_per_token / read
+        decode * main.token_bytes.total / read
         for decode, read in zip(main.decode.values, main.read_rate.values, strict=True)
     ]
     assert list(main.roofline_fraction.values) == expected
@@ -177,7 +202,7 @@ def test_prompts_are_the_same_each_time_and_hold_no_markup(toy_bundle: Path) -> 
 
 
 def test_plan_facts_that_are_missing_or_garbled_are_refused() -> None:
-    assert read_plan({"plan": PLAN}).head_bytes == 40960
+    assert read_plan({"plan": PLAN}).logits_bytes == 40960
     for change in ({"kinds": ["embed"]}, {"decode": "0 9"}, {"head": None}, {"streamed_bytes": "x"}):
         with pytest.raises(RuntimeModelError, match="compile it again"):
             read_plan({"plan": {**PLAN, **change}})

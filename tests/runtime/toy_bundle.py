@@ -39,6 +39,9 @@ PLAN: Facts = {  # what edgebit/compiler/summary.py would say of native/toy_plan
     "streamed_offset": 64,
     "streamed_bytes": 2560,
     "cache_bytes_per_token": 4,
+    "logits_bytes": 40960,
+    "screen_bytes": 0,
+    "row_bytes": 128,
 }
 ANSWER = "é€😀 ok."  # no byte twice: each is the follower of the one before
 
