@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import List, Sequence
 
-from .engine import Engine
+from .engine import Engine, Sampling
 
 
 class Context:
@@ -43,6 +43,12 @@ class Context:
                 self._engine.append(piece)
             else:
                 self._engine.evaluate(piece)
+
+    def generate(self, token: int, sampling: Sampling, speculate: bool, most: int) -> List[int]:
+        """Appends `token`; 1 to `most` sampled tokens, of which all but the last are appended."""
+        tokens = self._engine.generate(token, sampling, speculate, most)
+        self._ids += [token, *tokens[:-1]]
+        return tokens
 
     def evaluate_all(self, ids: Sequence[int]) -> memoryview[float]:
         """Logits [len(ids), vocab_size] of `ids` alone."""

@@ -17,13 +17,15 @@ from .library import (
     HeadStatsStruct,
     Info,
     SamplingStruct,
+    SpeculationStatsStruct,
     StepTime,
     bind,
 )
-from .stats import HeadStats
+from .stats import HeadStats, SpeculationStats
 
 LIBRARY = "libmodel.so"
 DECODE, PREFILL, HEAD = 0, 1, 2  # phases of the plan
+MOST_AT_ONCE = 8  # tokens that one call of `generate` gives
 LARGEST_INT32 = 2**31 - 1
 
 
@@ -149,10 +151,22 @@ class Engine:
         self._check(self._library.eb_rewind(self._open(), position))
 
     def sample(self, sampling: Sampling) -> int:
-        settings = SamplingStruct(
-            sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, sampling.seed & (2**64 - 1)
+        return self._check(self._library.eb_sample(self._open(), _native(sampling)))
+
+    def generate(
+        self, token: int, sampling: Sampling, speculate: bool, most: int = MOST_AT_ONCE
+    ) -> List[int]:
+        """Appends `token` and samples 1 to `most` tokens behind it; all but the last are appended too.
+
+        With `speculate` there may be several: the same ones that would be sampled one by one.
+        """
+        self._check_ids([token])
+        most = min(most, MOST_AT_ONCE)
+        tokens = (ctypes.c_int32 * most)()
+        count = self._check(
+            self._library.eb_generate(self._open(), token, _native(sampling), speculate, tokens, most)
         )
-        return self._check(self._library.eb_sample(self._open(), settings))
+        return tokens[:count]
 
     # ---- speed -----------------------------------------------------------------------------------
 
@@ -174,6 +188,11 @@ class Engine:
     def read_memory(self, size: int, times: int) -> float:
         """Seconds in which all threads together read `size` bytes of new memory `times` times."""
         return self._check(self._library.eb_read_memory(self._open(), size, times)) * 1e-9
+
+    def speculation_stats(self) -> SpeculationStats:
+        stats = SpeculationStatsStruct()
+        self._library.eb_session_speculation_stats(self._open(), stats)
+        return SpeculationStats(stats.passes, stats.tokens, stats.drafted, stats.accepted)
 
     def head_stats(self) -> HeadStats:
         stats = HeadStatsStruct()
@@ -265,6 +284,11 @@ def _collect(call: Callable[[Any, int], int], capacity: int, reason: Callable[[]
         if needed <= capacity:
             return list(ids[:needed])
         capacity = needed
+
+
+def _native(sampling: Sampling) -> SamplingStruct:
+    seed = sampling.seed & (2**64 - 1)
+    return SamplingStruct(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, seed)
 
 
 def _sentence(message: Any) -> str:

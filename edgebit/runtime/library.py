@@ -43,6 +43,12 @@ class SamplingStruct(ctypes.Structure):
     ]
 
 
+class SpeculationStatsStruct(ctypes.Structure):
+    """eb_speculation_stats."""
+
+    _fields_ = [(name, c_uint64) for name in ("passes", "tokens", "drafted", "accepted")]
+
+
 class StepTime(ctypes.Structure):
     """eb_step_time."""
 
@@ -86,6 +92,8 @@ FUNCTIONS = {
     "eb_position": (c_int32, [SESSION]),
     "eb_rewind": (c_int32, [SESSION, c_int32]),
     "eb_sample": (c_int32, [SESSION, POINTER(SamplingStruct)]),
+    "eb_generate": (c_int32, [SESSION, c_int32, POINTER(SamplingStruct), c_int32, IDS, c_int32]),
+    "eb_session_speculation_stats": (None, [SESSION, POINTER(SpeculationStatsStruct)]),
     "eb_session_head_stats": (None, [SESSION, POINTER(HeadStatsStruct)]),
     "eb_session_error": (c_char_p, [SESSION]),
     "eb_tokenize": (c_int32, [MODEL, c_char_p, c_int32, c_int32, IDS, c_int32]),

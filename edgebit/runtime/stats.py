@@ -58,6 +58,24 @@ class HeadStats:
         )
 
 
+@dataclass(frozen=True)
+class SpeculationStats:
+    """What guessing tokens gained since the model was opened (eb_speculation_stats)."""
+
+    passes: int = 0
+    tokens: int = 0  # sampled in these passes
+    drafted: int = 0  # guesses that were evaluated
+    accepted: int = 0  # of them right
+
+    @property
+    def acceptance(self) -> float:
+        return self.accepted / self.drafted if self.drafted else 0.0
+
+    @property
+    def tokens_per_pass(self) -> float:
+        return self.tokens / self.passes if self.passes else 0.0
+
+
 class Meter:
     """Takes the times of a run as it goes."""
 

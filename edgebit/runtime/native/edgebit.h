@@ -123,6 +123,22 @@ typedef struct eb_head_stats {
 
 EB_API void eb_session_head_stats(const eb_session *session, eb_head_stats *stats);
 
+/* Appends `token` and samples, as eb_evaluate and eb_sample would. With `speculate`, guesses of the tokens to come
+ * are evaluated in the same pass, and sampling goes on behind those that turn out right: the tokens are the same, and
+ * often there are several. Returns how many were written to out[capacity]; all but the last are in the context. */
+EB_API int32_t eb_generate(eb_session *session, int32_t token, const eb_sampling *sampling, int32_t speculate,
+                           int32_t *out, int32_t capacity);
+
+/* What guessing gained, since the session was opened. */
+typedef struct eb_speculation_stats {
+  uint64_t passes;   /* calls of eb_generate */
+  uint64_t tokens;   /* that they sampled */
+  uint64_t drafted;  /* guesses that were evaluated */
+  uint64_t accepted; /* of them right */
+} eb_speculation_stats;
+
+EB_API void eb_session_speculation_stats(const eb_session *session, eb_speculation_stats *stats);
+
 /* The sentence that belongs to the last negative code of this session; "" when there was none. */
 EB_API const char *eb_session_error(const eb_session *session);
 

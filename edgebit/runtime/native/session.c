@@ -1,36 +1,9 @@
+#include "session.h"
+
 #include "bandwidth.h"
 #include "cpu.h"
-#include "execute.h"
-#include "head.h"
 #include "message.h"
-#include "model.h"
 #include "port.h"
-#include "profile.h"
-#include "sampler.h"
-
-/* What the team does together: the tokens of a chunk, and the hidden states of some of its rows. */
-typedef struct {
-  int32_t token_count;
-  int32_t first_row, row_count;
-} eb_pass;
-
-struct eb_session {
-  const eb_model *model;
-  eb_team *team;
-  eb_mapping work;  /* activations, scratch, tokens, logits, sampler */
-  eb_mapping cache; /* on its own: it grows as it is touched */
-  eb_execution execution;
-  eb_profiler profiler;
-  eb_lm_head lm_head;
-  int32_t *tokens; /* [chunk] */
-  float *logits;   /* [vocab_size] */
-  uint64_t *sampler_scratch; /* [vocab_size] */
-  int32_t position;
-  int32_t last_row;   /* of the pass that was run last: its hidden state is that of the last token; -1: there is none */
-  int32_t has_logits; /* they are those of last_row */
-  eb_pass pass;       /* under way */
-  char error[256];
-};
 
 /* ---- opening and closing ---------------------------------------------------------------------------------- */
 
@@ -44,6 +17,7 @@ static uint64_t lay_out(eb_session *session, uint64_t start, int32_t threads) {
   base[EB_TOKENS] = eb_take(&next, eb_space_bytes(plan, EB_TOKENS));
   session->logits = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(float));
   session->sampler_scratch = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(uint64_t));
+  session->speculation.history = eb_take(&next, (uint64_t)plan->context * sizeof(int32_t));
   session->execution.scratch_stride = scratch;
   session->tokens = (int32_t *)(void *)base[EB_TOKENS];
   return next - start;
@@ -87,6 +61,7 @@ eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32
   memset(session, 0, sizeof *session);
   session->model = model;
   session->last_row = -1;
+  eb_speculation_open(&session->speculation);
   session->execution.kernels = model->tier->kernels;
   if (open_parts(session, threads, error, error_size)) return session;
   eb_session_close(session);
@@ -132,9 +107,9 @@ static void run_pass(void *user, int32_t thread) {
   }
 }
 
-/* Appends one chunk and leaves the hidden states of its last `rows` tokens. */
-static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int32_t rows) {
+void eb_run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int32_t rows) {
   memcpy(session->tokens, tokens, (size_t)count * sizeof *tokens);
+  memcpy(session->speculation.history + session->position, tokens, (size_t)count * sizeof *tokens);
   session->pass = (eb_pass){count, count - rows, rows};
   eb_team_run(session->team, run_pass, session);
   eb_lm_head_note_rows(&session->lm_head, (uint64_t)count); /* the embedding */
@@ -142,20 +117,20 @@ static void run_chunk(eb_session *session, const int32_t *tokens, int32_t count,
 
 /* ---- evaluation ------------------------------------------------------------------------------------------- */
 
-static int32_t check_process(eb_session *session) {
+int32_t eb_session_check(eb_session *session) {
   if (eb_team_is_here(session->team)) return 0;
   eb_message(session->error, sizeof session->error,
              "the session was opened before this process was forked: open one in this process");
   return EB_ERROR_PROCESS;
 }
 
-static int32_t check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
+int32_t eb_check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
   const eb_plan *plan = session->model->plan;
   if (!tokens || n < 1) {
     eb_message(session->error, sizeof session->error, "%d tokens to evaluate: expected at least one", (int)n);
     return EB_ERROR_ARGUMENT;
   }
-  if (check_process(session)) return EB_ERROR_PROCESS;
+  if (eb_session_check(session)) return EB_ERROR_PROCESS;
   if (n > (int32_t)plan->context - session->position) {
     eb_message(session->error, sizeof session->error,
                "the context is full: %d of its %d tokens are used, %d more do not fit", (int)session->position,
@@ -178,11 +153,11 @@ static int32_t chunk_of(const eb_session *session, int32_t left) {
 
 static int32_t append(eb_session *session, const int32_t *tokens, int32_t n, int with_logits) {
   if (!session) return EB_ERROR_ARGUMENT;
-  int32_t failed = check_tokens(session, tokens, n);
+  int32_t failed = eb_check_tokens(session, tokens, n);
   if (failed) return failed;
   for (int32_t done = 0, count; done < n; done += count) {
     count = chunk_of(session, n - done);
-    run_chunk(session, tokens + done, count, with_logits && done + count == n);
+    eb_run_chunk(session, tokens + done, count, with_logits && done + count == n);
     session->position += count;
     session->last_row = with_logits ? count - 1 : -1;
   }
@@ -196,12 +171,12 @@ int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n) { retur
 
 int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits) {
   if (!session || !logits) return EB_ERROR_ARGUMENT;
-  int32_t failed = check_tokens(session, tokens, n);
+  int32_t failed = eb_check_tokens(session, tokens, n);
   if (failed) return failed;
   size_t vocab_size = session->model->plan->vocab_size;
   for (int32_t done = 0, count; done < n; done += count) {
     count = chunk_of(session, n - done);
-    run_chunk(session, tokens + done, count, count);
+    eb_run_chunk(session, tokens + done, count, count);
     eb_lm_head_logits(&session->lm_head, 0, count, logits + (size_t)done * vocab_size);
     session->position += count;
     session->last_row = count - 1;
@@ -213,7 +188,7 @@ int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, f
 const float *eb_logits(eb_session *session) {
   if (session->last_row < 0) return NULL;
   if (!session->has_logits) {
-    if (check_process(session)) return NULL;
+    if (eb_session_check(session)) return NULL;
     eb_lm_head_logits(&session->lm_head, session->last_row, 1, session->logits);
   }
   session->has_logits = 1;
@@ -248,17 +223,22 @@ static eb_candidates candidates(eb_session *session, const eb_sampling *sampling
   return found;
 }
 
-static int32_t check_sampling(eb_session *session, const eb_sampling *sampling) {
-  if (sampling && session->last_row >= 0 && eb_sampling_is_valid(sampling)) return check_process(session);
+int32_t eb_check_sampling(eb_session *session, const eb_sampling *sampling) {
+  if (sampling && eb_sampling_is_valid(sampling)) return 0;
   eb_message(session->error, sizeof session->error,
-             !sampling ? "no sampling settings"
-             : session->last_row < 0 ? "there are no logits to sample from: evaluate a token first"
-                                     : "temperature, top_k, top_p or min_p is out of range");
+             sampling ? "temperature, top_k, top_p or min_p is out of range" : "no sampling settings");
+  return EB_ERROR_ARGUMENT;
+}
+
+static int32_t check_logits(eb_session *session) {
+  if (session->last_row >= 0) return eb_session_check(session);
+  eb_message(session->error, sizeof session->error, "there are no logits to sample from: evaluate a token first");
   return EB_ERROR_ARGUMENT;
 }
 
 int32_t eb_sample(eb_session *session, const eb_sampling *sampling) {
-  int32_t failed = check_sampling(session, sampling);
+  int32_t failed = eb_check_sampling(session, sampling);
+  if (!failed) failed = check_logits(session);
   if (failed) return failed;
   eb_candidates from = candidates(session, sampling);
   eb_float_mode mode = eb_float_mode_read();
@@ -290,7 +270,7 @@ int32_t eb_profile_times(const eb_session *session, int32_t phase, eb_step_time 
 }
 
 static int32_t check_reading(eb_session *session, uint64_t bytes, uint64_t most, int32_t times) {
-  if (check_process(session)) return EB_ERROR_PROCESS;
+  if (eb_session_check(session)) return EB_ERROR_PROCESS;
   if (bytes > 0 && bytes <= most && times > 0) return 0;
   eb_message(session->error, sizeof session->error, "%llu bytes to read %d times: expected 1 to %llu, at least once",
              (unsigned long long)bytes, (int)times, (unsigned long long)most);
