@@ -98,8 +98,13 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "rmsnorm": {ANY: Schedule("float_norm", "rmsnorm")},
     "lm_head": {ANY: Schedule("float_head", "lm_head")},
     "lm_head_rows": {ANY: Schedule("float_head", "lm_head_rows")},
-    "head_screen": {ANY: Schedule("head_portable", "head_screen_portable")},
+    "head_screen": {
+        "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
+        ANY: Schedule("head_portable", "head_screen_portable"),
+    },
     "head_rows": {ANY: Schedule("head_rows", "head_rows")},
+    "embedding_int8": {ANY: Schedule("head_int8", "embedding_int8")},
+    "lm_head_int8": {ANY: Schedule("head_int8", "lm_head_int8")},
 }
 
 

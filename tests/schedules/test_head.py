@@ -1,4 +1,4 @@
-"""Kernels of the exact lm_head: the bits of the numpy reference on every tier."""
+"""Kernels of the exact and of the int8 lm_head: the bits of the numpy reference on every tier."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 Generator = np.random.Generator
 f32 = np.float32
 
-KERNELS = ("head_screen", "head_rows", "lm_head", "lm_head_rows")
+KERNELS = ("head_screen", "head_rows", "lm_head", "lm_head_rows", "lm_head_int8", "embedding_int8")
 
 
 @pytest.fixture(scope="module", params=TIER_NAMES)
@@ -222,3 +222,45 @@ def test_logits_of_widened_rows_are_those_of_the_table(program: Program, count: 
         )
         same_bits(after["again"], after["logits"])
         same_bits(after["again"], canonical.lm_head(table, h))
+
+
+def int8_table(rng: Generator, rows: int, width: int) -> tuple[Array, Array]:
+    table = rng.integers(1, 256, (rows, width)).astype(np.uint8)
+    table[0] = 255
+    return table, np.abs(rng.standard_normal(rows)).astype(f32)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 18])
+def test_int8_logits(program: Program, count: int) -> None:
+    rng = np.random.default_rng(count)
+    for width in (64, 320, 2560):
+        table, scale = int8_table(rng, count, width)
+        for q in (
+            rng.integers(-127, 128, width).astype(np.int8),
+            np.full(width, 127, np.int8),
+            np.full(width, -127, np.int8),
+        ):
+            buffers: dict[str, Array] = {
+                "table": table,
+                "scale": scale,
+                "q": q,
+                "sum": q.sum(dtype=np.int32).reshape(1),
+                "s": np.array([3.7], f32),
+                "logits": np.full(count, 99, f32),
+            }
+            after = program.run(buffers, [Call("lm_head_int8", tuple(buffers), (count, width // 64))])
+            acc = (table.astype(np.int32) - 128) @ q.astype(np.int32)
+            same_bits(after["logits"], acc.astype(f32) * (scale / f32(3.7)))
+
+
+def test_int8_rows_of_tokens(program: Program) -> None:
+    table, scale = int8_table(np.random.default_rng(10), 9, 192)
+    tokens = np.array([8, 0, 3, 3], np.int32)
+    buffers: dict[str, Array] = {
+        "tokens": tokens,
+        "table": table,
+        "scale": scale,
+        "out": np.full((4, 192), 99, f32),
+    }
+    after = program.run(buffers, [Call("embedding_int8", tuple(buffers), (4, 3))])
+    same_bits(after["out"], (table[tokens].astype(f32) - f32(128)) * scale[tokens, None])

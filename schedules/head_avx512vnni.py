@@ -1,0 +1,145 @@
+"""Kernel `head_screen` for AVX512-VNNI: ``vpdpbusd``, a line of 64 codes with 64 bytes of a state.
+
+Accumulators are int32: a lane takes 4 products a line, |sum| ≤ W · 63 · 128 / 16, so W < 2²². Coefficients:
+the sum of 256 · hi and lo of a lane is below 2²⁶, of all lanes below 2³⁰.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from .float_ops import Expr, vector
+from .head_bound import ROWS
+from .head_screen import LINE, PARTS, Products, screen
+from .tier import Tier
+from .x86_avx512vnni import vpdpbusd
+
+DotProduct: TypeAlias = Callable[[Expr, Expr, Expr], Expr]
+
+LANES = 16
+PREFETCH_DISTANCE = 96
+"""Lines, into the second cache. One row after the other: on Zen 4 several rows at once, which would share a
+load of z, are slower (their streams are too short for the hardware), and so are prefetches into the first
+cache.
+"""
+
+
+def head_screen_avx512vnni(tier: Tier, dot_product: DotProduct = vpdpbusd) -> tirx.PrimFunc:
+    return screen(Products(lambda: _codes(dot_product), lambda: _coefficients(dot_product)))
+
+
+def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def codes_avx512vnni(rows: T.handle, state: T.handle, sums: T.handle) -> None:
+        groups = T.int32()
+        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
+        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(
+                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+            )
+            T.writes(C[0:2, 0:ROWS])
+            acc = T.alloc_buffer((2, 2, LANES), "int32", scope="global")  # [parity of the part][plane]
+            lanes = T.alloc_buffer((2, ROWS, LANES), "int32", scope="global")
+            for i in range(ROWS):
+                for line in T.unroll(2):
+                    T.evaluate(_prefetch(P[0, i, line + PREFETCH_DISTANCE, 0]))
+                for parity in T.unroll(2):
+                    for plane in T.unroll(2):
+                        acc[parity, plane, vector(0, LANES)] = T.broadcast(0, LANES)
+                for g in range(groups):
+                    for line in T.unroll(3):
+                        T.evaluate(_prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0]))
+                    for part in T.unroll(PARTS):
+                        for plane in T.unroll(2):
+                            acc[part % 2, plane, vector(0, LANES)] = dot_product(
+                                acc[part % 2, plane, vector(0, LANES)],
+                                _decode(
+                                    P.vload([0, i, 2 + g * 3 + part // 2, 0], "uint8x64"),
+                                    P.vload([0, i, 4 + g * 3, 0], "uint8x64"),
+                                    part,
+                                ),
+                                Z.vload([plane, g, part, 0], "int8x64"),
+                            )
+                for plane in T.unroll(2):
+                    lanes[plane, i, vector(0, LANES)] = (
+                        acc[0, plane, vector(0, LANES)] + acc[1, plane, vector(0, LANES)]
+                    )
+            for four in range(ROWS // 4):
+                for plane in T.unroll(2):
+                    C[plane, vector(four * 4, 4)] = C[plane, vector(four * 4, 4)] + _sum_four(
+                        *[lanes[plane, four * 4 + k, vector(0, LANES)] for k in range(4)]
+                    )
+
+    return codes_avx512vnni
+
+
+def _coefficients(dot_product: DotProduct) -> tirx.PrimFunc:
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def coefficients_avx512vnni(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
+        groups = T.int32()
+        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
+        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.writes(C[0:2, 0:ROWS])
+            for four in range(ROWS // 4):
+                for half in T.unroll(2):
+                    C[half, vector(four * 4, 4)] = C[half, vector(four * 4, 4)] + _sum_four(
+                        *[_scaled(dot_product, P, G, four * 4 + k, half) for k in range(4)]
+                    )
+
+    return coefficients_avx512vnni
+
+
+def _scaled(dot_product: DotProduct, rows: Expr, gamma: Expr, row: Expr, half: int) -> Expr:
+    """256 · (bytes of coefficients by high bytes of γ) + (the same by low bytes), in 16 lanes."""
+    line = rows.vload([0, row, half, 0], "uint8x64")
+    high = dot_product(T.broadcast(0, LANES), line, gamma.vload([0, 0], "int8x64"))
+    return dot_product(T.shift_left(high, T.broadcast(8, LANES)), line, gamma.vload([1, 0], "int8x64"))
+
+
+def _decode(nibbles: Expr, crumbs: Expr, part: Expr) -> Expr:
+    """Codes of a part; the masks cut off what crosses a byte."""
+    high = _shift(T.shift_left, _shift(T.shift_right, nibbles, part % 2 * 4), 2)
+    low = _shift(T.shift_right, crumbs, part * 2)
+    return T.bitwise_or(
+        T.bitwise_and(high, T.broadcast(T.uint8(60), LINE)), T.bitwise_and(low, T.broadcast(T.uint8(3), LINE))
+    )
+
+
+def _shift(direction: Callable[[Expr, Expr], Expr], line: Expr, bits: Expr) -> Expr:
+    words = direction(T.reinterpret(line, dtype="uint32x16"), T.broadcast(T.cast(bits, "uint32"), LANES))
+    return T.reinterpret(words, dtype="uint8x64")
+
+
+def _sum_four(a: Expr, b: Expr, c: Expr, d: Expr) -> Expr:
+    """The sums of the lanes of four vectors side by side, int32x4."""
+    ab, cd = _interleaved_sum(a, b, 1), _interleaved_sum(c, d, 1)
+    abcd = _interleaved_sum(ab, cd, 2)  # in each quarter of the register
+    half = T.vectorlow(abcd, dtype="int32x8") + T.vectorhigh(abcd, dtype="int32x8")
+    return T.vectorlow(half, dtype="int32x4") + T.vectorhigh(half, dtype="int32x4")
+
+
+def _interleaved_sum(x: Expr, y: Expr, size: int) -> Expr:
+    """In each quarter, units of ``size`` lanes of x and y in turn, the lower two added to the upper two."""
+    low: list[int] = []
+    high: list[int] = []
+    for quarter in range(0, LANES, 4):
+        for unit in range(0, 2, size):
+            for operand in (0, LANES):
+                first = operand + quarter + unit
+                low += range(first, first + size)
+                high += range(first + 2, first + 2 + size)
+    return T.Shuffle([x, y], low) + T.Shuffle([x, y], high)
+
+
+def _prefetch(element: Expr) -> Expr:
+    """Read prefetch into the second cache; it may lie behind the plane: a prefetch never faults."""
+    return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")
