@@ -26,13 +26,10 @@ class Schedule:
     """Where the builder of a scheduled kernel is: ``builder(tier, **static) -> PrimFunc``.
 
     ``static`` of the table are the arguments the builder gets beside those of the caller of ``kernel``.
-    ``token_tile``: the kernel processes tokens in groups of so many, and writes that many rows of output even
-    where fewer tokens are left.
     """
 
     module: str
     function: str
-    token_tile: int = 1
     requirements: tuple[str, ...] = ()
     static: Mapping[str, object] | None = None
 
@@ -48,7 +45,6 @@ class Kernel:
     name: str
     schedule: str
     prim_func: tirx.PrimFunc
-    token_tile: int
     requirements: tuple[str, ...]
 
 
@@ -60,11 +56,11 @@ _TERNARY_GEMV = {
     ANY: Schedule("portable_ternary", "ternary_gemv_u16_16x1_portable"),
 }
 _TERNARY_GEMM = {
-    "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemm_u16_32x12_avx512vnni", token_tile=12),
-    "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x6_avx2", token_tile=6),
-    "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x4_dotprod", token_tile=4),
-    "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon", token_tile=2),
-    ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable", token_tile=4),
+    "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemm_u16_32x12_avx512vnni"),
+    "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x6_avx2"),
+    "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x4_dotprod"),
+    "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon"),
+    ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable"),
 }
 
 
@@ -123,7 +119,6 @@ def kernel(name: str, tier: Tier, **static: object) -> Kernel:
         name=name,
         schedule=schedule.function,
         prim_func=schedule.build(tier, static),
-        token_tile=schedule.token_tile,
         requirements=schedule.requirements,
     )
 

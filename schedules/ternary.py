@@ -12,9 +12,10 @@ of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import IntEnum
+from itertools import count
 
 import tvm
 import tvm_ffi
@@ -36,6 +37,18 @@ class Tile:
     blocks: int
     tokens: int
 
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """Of its loops: TVM drops those of extent 1 from both sides when it compares loop nests."""
+        return tuple(extent for extent in (self.blocks, self.tokens) if extent > 1)
+
+    def block(self, axes: Sequence[Expr]) -> Expr:
+        """Which of the axes of a loop nest, the first of them over ``extents``, is the block."""
+        return axes[0] if self.blocks > 1 else 0
+
+    def token(self, axes: Sequence[Expr]) -> Expr:
+        return axes[len(self.extents) - 1] if self.tokens > 1 else 0
+
 
 MicroKernel = Callable[[Tile], tirx.PrimFunc]
 """Builds a function ``(weights u8 [blocks][lines][16][4], q i8 [tokens][lines][4][4], acc i32
@@ -43,15 +56,41 @@ MicroKernel = Callable[[Tile], tirx.PrimFunc]
 ``lines = T.int32()``."""
 
 
+class Cache(IntEnum):
+    """Where a prefetch brings a line: LLVM's locality."""
+
+    L2 = 2
+    L1 = 3
+
+
+def prefetch(element: Expr, cache: Cache, write: bool = False) -> None:
+    """A statement; the element may lie behind its buffer: a prefetch never faults."""
+    T.evaluate(T.Call("tirx.prefetch", [T.address_of(element), int(write), int(cache), 1], ret_ty="void"))
+
+
 def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str) -> tirx.PrimFunc:
     """The kernel ``ternary_gemv_<epilogue>`` (tile of one token) or ``ternary_gemm_<epilogue>``."""
     function = _loop_nest(tile, EPILOGUES[epilogue])
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
     schedule = Schedule(function)
-    _tensorize(schedule, "product", tile, micro_kernel, lines)
+    tiles = [_part(tile, tokens) for tokens in range(1, tile.tokens + 1)]
     if tile.blocks > EPILOGUES[epilogue].blocks:
-        _tensorize(schedule, "product_1", Tile(1, tile.tokens), micro_kernel, lines)
+        tiles.append(Tile(1, 1))
+    for name, part in zip(_names("product"), tiles, strict=False):
+        _tensorize(schedule, name, part, micro_kernel, lines)
     return _bind_lines(schedule.mod["main"])
+
+
+def _part(tile: Tile, tokens: int) -> Tile:
+    """The tile of fewer tokens. One token alone meets block after block, as in GEMV."""
+    return Tile(tile.blocks if tokens > 1 else 1, tokens)
+
+
+def _names(block: str) -> Iterator[str]:
+    """How TVM names blocks that have the same name, in their order."""
+    yield block
+    for number in count(1):
+        yield f"{block}_{number}"
 
 
 def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: Expr) -> Expr:
@@ -59,19 +98,21 @@ def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: 
 
 
 def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
-    """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then the rest one block at a time."""
+    """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then the rest one block at a time.
+
+    The weights of a group stay in the cache while all tokens pass. Tokens are split into as few tiles as
+    possible, of sizes that differ by one at most, and a branch takes the micro-kernel of the size: 13 tokens
+    cost two tiles of 7 and 6, not one of 12 and one of 1 that the loads bound.
+    """
     unit = epilogue.blocks
     group = max(tile.blocks, unit)
     is_gemv = tile.tokens == 1
-
-    def token_tiles(tokens: Expr) -> Expr:
-        return 1 if is_gemv else T.ceildiv(tokens, tile.tokens)
 
     def out_stride(stride: Expr, count: Expr) -> Expr:
         return count * 16 if is_gemv else stride
 
     def finish(
-        acc: Expr, before: Expr, scales: Expr, first: Expr, code_sum: Expr, scale: Expr, k: int, m: int
+        acc: Expr, before: Expr, scales: Expr, first: Expr, code_sum: Expr, scale: Expr, k: int, m: Expr
     ) -> Expr:
         """The vector unit k of a group stores for token m of the tile."""
         ys = [
@@ -81,41 +122,58 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         return epilogue.combine(before, *ys)
 
     @T.inline
-    def groups(W, X, S, D, A, Y, acc, first_group, group_count, tiles, lines, size, step):  # type: ignore[no-untyped-def]
-        """``group_count`` groups of ``size`` blocks in micro-kernel calls of ``step`` blocks."""
-        for n, t in T.grid(group_count, tiles):
-            for b, m, i in T.grid(size, tile.tokens, 16):
-                with T.sblock("zero"):
-                    vb, vm, vi = T.axis.remap("SSS", [b, m, i])
-                    acc[vb, vm, vi] = 0
-            for o, b, m, i, l, g, j in T.grid(size // step, step, tile.tokens, 16, lines, 4, 4):
+    def product(W, X, acc, block, token, lines, size, part):  # type: ignore[no-untyped-def]
+        """A tile of ``size`` blocks, in micro-kernel calls of the tile ``part``."""
+        for b, m, i in T.grid(size, part.tokens, 16):
+            with T.sblock("zero"):
+                vb, vm, vi = T.axis.remap("SSS", [b, m, i])
+                acc[vb, vm, vi] = 0
+        for o in range(size // part.blocks):
+            for loops in T.grid(*part.extents, 16, lines, 4, 4):
                 with T.sblock("product"):
-                    vn, vt, vo, vb, vm, vi, vl, vg, vj = T.axis.remap(
-                        "SSSSSSRRR", [n, t, o, b, m, i, l, g, j]
+                    vo = T.axis.spatial(size // part.blocks, o)
+                    v = list(T.axis.remap("S" * len(part.extents) + "SRRR", loops))
+                    vb = T.meta_var(vo * part.blocks + part.block(v))
+                    vm = T.meta_var(part.token(v))
+                    acc[vb, vm, v[-4]] = acc[vb, vm, v[-4]] + _code(
+                        W, block + vb, v[-4], v[-3], v[-2], v[-1]
+                    ) * T.cast(X[token + vm, v[-3], v[-2], v[-1]], "int32")
+
+    def product_of_any_size(
+        W: Expr, X: Expr, acc: Expr, block: Expr, token: Expr, lines: Expr, tokens: Expr
+    ) -> None:
+        """The tile of a group by ``tokens`` tokens: a branch for each size there is a micro-kernel of."""
+        for size in range(1, tile.tokens + 1):
+            with T.If(tokens == size), T.Then():
+                product(W, X, acc, block, token, lines, group, _part(tile, size))
+
+    @T.inline
+    def announce(Y, block, token, size, tokens):  # type: ignore[no-untyped-def]
+        """The rows that ``store`` will write come from far: they arrive while the product is computed."""
+        with T.sblock("announce"):
+            T.reads()
+            T.writes()
+            for m in range(tokens):
+                for k in T.unroll(size // unit):
+                    prefetch(Y[token + m, (block // unit + k) * 16], Cache.L1, write=True)
+
+    @T.inline
+    def store(S, D, A, Y, acc, block, token, size, tokens):  # type: ignore[no-untyped-def]
+        with T.sblock("epilogue"):
+            T.reads(acc[0:size, 0:tokens, 0:16])
+            T.writes(Y[token : token + tokens, 0:16])
+            for m in range(tokens):
+                for k in T.unroll(size // unit):
+                    Y[token + m, vector((block // unit + k) * 16, 16)] = finish(
+                        acc,
+                        Y[token + m, vector((block // unit + k) * 16, 16)],
+                        A,
+                        block,
+                        S[token + m],
+                        D[token + m],
+                        k,
+                        m,
                     )
-                    acc[vo * step + vb, vm, vi] = acc[vo * step + vb, vm, vi] + _code(
-                        W, first_group + vn * size + vo * step + vb, vi, vl, vg, vj
-                    ) * T.cast(X[vt, vm, vl, vg, vj], "int32")
-            with T.sblock("epilogue"):
-                T.reads(acc[0:size, 0 : tile.tokens, 0:16])
-                T.writes(Y[0 : tile.tokens, 0:16])
-                for m in range(tile.tokens):
-                    for k in T.unroll(size // unit):
-                        Y[t * tile.tokens + m, vector(((first_group + n * size) // unit + k) * 16, 16)] = (
-                            finish(
-                                acc,
-                                Y[
-                                    t * tile.tokens + m,
-                                    vector(((first_group + n * size) // unit + k) * 16, 16),
-                                ],
-                                A,
-                                first_group + n * size,
-                                S[t, m],
-                                D[t, m],
-                                k,
-                                m,
-                            )
-                        )
 
     @T.prim_func(s_tir=True)
     def main(
@@ -127,63 +185,40 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         out: T.handle,
         count: T.int32,
         lines: T.int32,
-        tokens: T.int32,
+        n: T.int32,
         stride: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
+        tokens = T.meta_var(1 if is_gemv else n)
+        tiles = T.meta_var(T.ceildiv(tokens, tile.tokens))
         W = T.match_buffer(weights, (count * unit, lines, 16, 4), "uint8")
-        X = T.match_buffer(q, (token_tiles(tokens), tile.tokens, lines, 4, 4), "int8")
-        S = T.match_buffer(code_sum, (token_tiles(tokens), tile.tokens), "int32")
-        D = T.match_buffer(scale, (token_tiles(tokens), tile.tokens), "float32")
+        X = T.match_buffer(q, (tokens, lines, 4, 4), "int8")
+        S = T.match_buffer(code_sum, (tokens,), "int32")
+        D = T.match_buffer(scale, (tokens,), "float32")
         A = T.match_buffer(weight_scale, (count * unit,), "float32")
-        Y = T.match_buffer(out, (token_tiles(tokens) * tile.tokens, out_stride(stride, count)), "float32")
+        Y = T.match_buffer(out, (tokens, out_stride(stride, count)), "float32")
         with T.sblock("root"):
             acc = T.sblock_alloc_buffer((group, tile.tokens, 16), "int32")
-            groups(
-                W,
-                X,
-                S,
-                D,
-                A,
-                Y,
-                acc,
-                0,
-                count * unit // group,
-                token_tiles(tokens),
-                lines,
-                group,
-                tile.blocks,
-            )
+            for c, t in T.grid(count * unit // group, tiles):
+                block: T.let = c * group
+                first: T.let = t * (tokens // tiles) + T.min(t, tokens % tiles)
+                size: T.let = tokens // tiles + T.cast(t < tokens % tiles, "int32")
+                announce(Y, block, first, group, size)
+                product_of_any_size(W, X, acc, block, first, lines, size)
+                store(S, D, A, Y, acc, block, first, group, size)
             if group > unit:
-                groups(
-                    W,
-                    X,
-                    S,
-                    D,
-                    A,
-                    Y,
-                    acc,
-                    count // group * group,
-                    count % group,
-                    token_tiles(tokens),
-                    lines,
-                    1,
-                    1,
-                )
+                for c, t in T.grid(count % group, tokens):
+                    rest: T.let = count // group * group + c
+                    token: T.let = t
+                    product(W, X, acc, rest, token, lines, 1, Tile(1, 1))
+                    store(S, D, A, Y, acc, rest, token, 1, 1)
 
     return main
 
 
 def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
-    """What a micro-kernel computes, without loops of extent 1: TVM drops them from the nest as well."""
-    extents = [extent for extent in (tile.blocks, tile.tokens) if extent > 1]
-    kinds = "S" * len(extents) + "SRRR"
-
-    def block(axes: list[Any]) -> Expr:
-        return axes[0] if tile.blocks > 1 else 0
-
-    def token(axes: list[Any]) -> Expr:
-        return axes[len(extents) - 1] if tile.tokens > 1 else 0
+    """What a micro-kernel computes."""
+    kinds = "S" * len(tile.extents) + "SRRR"
 
     @T.prim_func(s_tir=True, check_well_formed=False)  # `lines` belongs to the kernel
     def description(weights: T.handle, q: T.handle, acc: T.handle) -> None:
@@ -194,12 +229,12 @@ def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
             T.reads(C[0 : tile.blocks, 0 : tile.tokens, 0:16], W[0 : tile.blocks, 0:lines, 0:16, 0:4],
                     X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
             T.writes(C[0 : tile.blocks, 0 : tile.tokens, 0:16])
-            for loops in T.grid(*extents, 16, lines, 4, 4):
+            for loops in T.grid(*tile.extents, 16, lines, 4, 4):
                 with T.sblock("product"):
                     v = list(T.axis.remap(kinds, loops))
-                    C[block(v), token(v), v[-4]] = C[block(v), token(v), v[-4]] + _code(
-                        W, block(v), v[-4], v[-3], v[-2], v[-1]
-                    ) * T.cast(X[token(v), v[-3], v[-2], v[-1]], "int32")
+                    C[tile.block(v), tile.token(v), v[-4]] = C[tile.block(v), tile.token(v), v[-4]] + _code(
+                        W, tile.block(v), v[-4], v[-3], v[-2], v[-1]
+                    ) * T.cast(X[tile.token(v), v[-3], v[-2], v[-1]], "int32")
 
     return description
 
@@ -209,9 +244,7 @@ def _tensorize(schedule: Schedule, name: str, tile: Tile, micro_kernel: MicroKer
     intrinsic = f"edgebit.{implementation.attrs['global_symbol']}"
     TensorIntrin.register(intrinsic, _description(tile, lines), implementation, override=True)
     loops = schedule.get_loops(schedule.get_sblock(name))
-    rows = len(loops) - 4  # ..., blocks, tokens, rows, lines, fields, bytes
-    first = rows - 2 if tile.blocks > 1 else rows - 1 if tile.tokens > 1 else rows
-    schedule.tensorize(loops[first], intrinsic)
+    schedule.tensorize(loops[-4 - len(tile.extents)], intrinsic)  # ..., rows, lines, fields, bytes
 
 
 def _bind_lines(function: tirx.PrimFunc) -> tirx.PrimFunc:

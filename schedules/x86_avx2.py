@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .ternary import LINES_MULTIPLE, Tile, ternary_product
+from .ternary import LINES_MULTIPLE, Cache, Tile, prefetch, ternary_product
 from .tier import Tier
 
 GEMV_WINDOW = 8
@@ -47,15 +47,14 @@ def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
                             pairs[h, s, vector(0, 16)] = T.broadcast(T.int16(0), 16)
                     for l4 in range(_steps(lines, window, GEMV_WINDOW)):
                         for l in T.unroll(LINES_MULTIPLE):
-                            T.evaluate(
-                                _prefetch(
-                                    W[
-                                        0,
-                                        window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l + PREFETCH_DISTANCE,
-                                        0,
-                                        0,
-                                    ]
-                                )
+                            prefetch(
+                                W[
+                                    0,
+                                    window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l + PREFETCH_DISTANCE,
+                                    0,
+                                    0,
+                                ],
+                                Cache.L1,
                             )
                             for h in T.unroll(2):
                                 for p in T.unroll(2):
@@ -136,7 +135,7 @@ def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
                                 pairs[h, m, vector(0, 16)]
                             )
 
-        return gemm_u16_16x6_avx2
+        return gemm_u16_16x6_avx2.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_avx2")
 
     return ternary_product(GEMM_TILE, micro_kernel, epilogue)
 
@@ -144,11 +143,6 @@ def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
 def _steps(lines: Expr, window: Expr, size: int) -> Expr:
     """Steps of LINES_MULTIPLE lines in a window; the last one may be shorter."""
     return T.min(lines - window * size, size) // LINES_MULTIPLE
-
-
-def _prefetch(element: Expr) -> Expr:
-    """Read prefetch into all caches; it may lie behind the weights: a prefetch never faults."""
-    return T.Call("tirx.prefetch", [T.address_of(element), 0, 3, 1], ret_ty="void")
 
 
 def _vpmaddubsw(codes: Expr, q: Expr) -> Expr:

@@ -6,8 +6,7 @@ from functools import cache
 
 from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, show
 from edgebit.compiler.emit import symbol
-from edgebit.compiler.plan import CHUNK, KernelInstance
-from edgebit.errors import CompileError
+from edgebit.compiler.plan import KernelInstance
 from edgebit.schedules import catalogue, lowering
 from edgebit.schedules.tier import Tier
 
@@ -21,11 +20,6 @@ def build_object(kernels: tuple[KernelInstance, ...], tier: Tier, triple: str) -
     functions = {}
     for instance in kernels:
         kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
-        if CHUNK % kernel.token_tile:
-            raise CompileError(
-                f"kernel {instance.name} of tier {tier.name}: its tile of {kernel.token_tile} tokens "
-                f"does not divide {CHUNK}"
-            )
         functions[symbol(tier.name, instance)] = kernel.prim_func
         show(LEVEL_SCHEDULE, f"{instance.symbol} for {tier.name}", kernel.prim_func.script)
     show(LEVEL_CODE, f"assembly of {tier.name}", lambda: lowering.assembly(functions, tier, triple))

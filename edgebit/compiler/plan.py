@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-CHUNK = 96  # tokens of a prefill pass; every GEMM tile of schedules/ divides it
+CHUNK = 96  # tokens of a prefill pass
 KEY_CHUNK = 128  # keys that attention takes together
 QUERY_TILE = 8  # tokens of a prompt that attention takes together
 ALIGNMENT = 64  # bytes, of every buffer and section

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tvm.script import tirx as T
 
 from edgebit.schedules import x86_avx512vnni
-from edgebit.schedules.catalogue import kernel, select
+from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.tier import TIERS, Tier
 from tests.schedules import canonical
 from tests.schedules.harness import Call, Program, same_bits
@@ -21,7 +21,6 @@ f32 = np.float32
 
 BLOCKS_OF_A_UNIT = {"store": 1, "residual": 1, "relu2_mul": 2, "silu_mul": 2}
 EPILOGUES = tuple(BLOCKS_OF_A_UNIT)
-GEMM_TILES = {name: select("ternary_gemm_store", tier).token_tile for name, tier in TIERS.items()}
 
 WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
     "random": lambda rng, shape: rng.integers(0, 3, shape),
@@ -39,13 +38,12 @@ ACTIVATIONS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] 
 
 @dataclass(frozen=True)
 class Case:
-    """One call of a kernel. `tile`: the rows of the activation buffers are rounded up to it, with garbage."""
+    """One call of a kernel: of ``ternary_gemm_*`` with a number of tokens, of ``ternary_gemv_*`` without."""
 
     epilogue: str
     count: int
     k: int
-    tokens: int = 1
-    tile: int = 1
+    tokens: int | None = None
     weights: str = "random"
     activations: str = "random"
     seed: int = 0
@@ -57,7 +55,7 @@ class Case:
 
     @property
     def kernel(self) -> str:
-        return f"ternary_{'gemm' if self.tile > 1 else 'gemv'}_{self.epilogue}"
+        return f"ternary_{'gemv' if self.tokens is None else 'gemm'}_{self.epilogue}"
 
 
 def pack_u16(codes: Array) -> Array:
@@ -76,29 +74,33 @@ def check(program: Program, cases: Sequence[Case]) -> None:
         names = [f"{number}.{name}" for name in inputs] + [f"{number}.out"]
         buffers |= dict(zip(names, [*inputs.values(), out], strict=True))
         scalars = [case.count, case.k // 16]
-        calls.append(Call(case.kernel, names, scalars + [case.tokens, out.shape[1]] * (case.tile > 1)))
+        if case.tokens is not None:
+            scalars += [case.tokens, out.shape[1]]
+        calls.append(Call(case.kernel, names, scalars))
         expected.append(result)
     after = program.run(buffers, calls)
     for number, (case, result) in enumerate(zip(cases, expected, strict=True)):
         for name in ("weights", "q", "sums", "scales", "weight_scales"):
             same_bits(after[f"{number}.{name}"], buffers[f"{number}.{name}"])
         try:
-            same_bits(after[f"{number}.out"][: case.tokens], result)
+            same_bits(after[f"{number}.out"], result)
         except AssertionError as difference:
             raise AssertionError(f"{program.tier.name} {case}: {difference}") from None
 
 
 def _inputs(case: Case) -> tuple[dict[str, Array], Array, Array]:
-    """Buffers in the order of the kernel's slots, the output before and the rows of it after the call."""
+    """Buffers in the order of the kernel's slots, the output before and after the call.
+
+    They have as many rows as there are tokens: the driver's guards are right behind the last.
+    """
     rng = np.random.default_rng(case.seed)
-    padded = -(-case.tokens // case.tile) * case.tile
+    tokens = 1 if case.tokens is None else case.tokens
     codes = WEIGHTS[case.weights](rng, (case.rows, case.k))
-    q = ACTIVATIONS[case.activations](rng, (padded, case.k)).astype(np.int8)
-    scales = np.exp(rng.normal(3, 2, padded)).astype(f32)
-    scales[case.tokens :] = np.nan
+    q = ACTIVATIONS[case.activations](rng, (tokens, case.k)).astype(np.int8)
+    scales = np.exp(rng.normal(3, 2, tokens)).astype(f32)
     weight_scales = np.exp(rng.normal(0, 1, max(case.rows // 16, 1))).astype(f32)
     columns = max(16 * case.count, 16) + case.extra_stride
-    out = rng.normal(0, 1, (padded, columns)).astype(f32)
+    out = rng.normal(0, 1, (tokens, columns)).astype(f32)
     inputs = {
         "weights": pack_u16(codes) if case.rows else np.zeros(64, np.uint8),
         "q": q,
@@ -106,10 +108,9 @@ def _inputs(case: Case) -> tuple[dict[str, Array], Array, Array]:
         "scales": scales,
         "weight_scales": weight_scales,
     }
-    result = out[: case.tokens].copy()
-    result[:, : 16 * case.count] = _expected(
-        case, codes, q[: case.tokens], scales[: case.tokens], weight_scales, result[:, : 16 * case.count]
-    )
+    result = out.copy()
+    written = result[:, : 16 * case.count]
+    written[:] = _expected(case, codes, q, scales, weight_scales, written)
     return inputs, out, result
 
 

@@ -153,15 +153,12 @@ def test_the_portable_tier_uses_no_schedule_of_an_isa() -> None:
     assert all("portable" in select(name, tier).function for name in SCHEDULES if name.startswith("ternary"))
 
 
-def test_every_schedule_of_the_catalogue_exists_with_its_tile() -> None:
-    """The table names modules and functions: they are there, and compute the tile it states."""
-    for name, row in SCHEDULES.items():
+def test_every_schedule_of_the_catalogue_exists() -> None:
+    """The table names modules and functions: they are there."""
+    for row in SCHEDULES.values():
         for schedule in row.values():
             module = __import__(f"edgebit.schedules.{schedule.module}", fromlist=[schedule.function])
             assert callable(getattr(module, schedule.function))
-            if name.startswith("ternary_gemm"):
-                assert schedule.token_tile == module.GEMM_TILE.tokens
-                assert 96 % schedule.token_tile == 0
 
 
 def test_the_table_has_every_kernel_and_tier() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from edgebit.schedules.tier import TIERS
-from tests.schedules.harness import TIER_NAMES, Program, link
+from edgebit.schedules.catalogue import select
+from edgebit.schedules.tier import TIERS, Tier
+from tests.schedules.harness import TIER_NAMES, Call, Program, link, same_bits
 from tests.schedules.ternary_cases import (
     ACTIVATIONS,
+    BLOCKS_OF_A_UNIT,
     EPILOGUES,
-    GEMM_TILES,
     WEIGHTS,
     Case,
     check,
@@ -30,10 +33,17 @@ K_EDGES = tuple(64 * n for n in (1, 2, 3, 4, 5, 7, 8, 9, 16, 17))
 
 @dataclass(frozen=True)
 class Kernels:
-    """All ternary kernels of a tier, and the tokens of its GEMM tile."""
+    """All ternary kernels of a tier, and the tokens of its largest GEMM tile."""
 
     program: Program
     tile: int
+
+
+def gemm_tile(tier: Tier) -> int:
+    """Tokens of the largest tile of a tier's GEMM."""
+    module = import_module(f"edgebit.schedules.{select('ternary_gemm_store', tier).module}")
+    tokens: int = module.GEMM_TILE.tokens
+    return tokens
 
 
 @pytest.fixture(scope="module", params=[*TIER_NAMES, MODELLED])
@@ -41,9 +51,9 @@ def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Each tier, and the AVX512-VNNI schedules with a model of their one instruction on the baseline."""
     folder = tmp_path_factory.mktemp("ternary")
     if request.param == MODELLED:
-        return Kernels(link(modelled_avx512_kernels, TIERS["sse2"], folder), GEMM_TILES["avx512vnni"])
+        return Kernels(link(modelled_avx512_kernels, TIERS["sse2"], folder), gemm_tile(TIERS["avx512vnni"]))
     tier = TIERS[request.param]
-    return Kernels(link(lambda: ternary_kernels(tier), tier, folder), GEMM_TILES[tier.name])
+    return Kernels(link(lambda: ternary_kernels(tier), tier, folder), gemm_tile(tier))
 
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)
@@ -58,13 +68,14 @@ def test_gemv_of_any_count(kernels: Kernels, epilogue: str) -> None:
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)
 def test_gemm_at_every_edge_of_k(kernels: Kernels, epilogue: str) -> None:
-    check(kernels.program, [Case(epilogue, 3, k, kernels.tile + 1, kernels.tile, seed=k) for k in K_EDGES])
+    check(kernels.program, [Case(epilogue, 3, k, kernels.tile + 1, seed=k) for k in K_EDGES])
 
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)
 def test_gemm_of_any_number_of_tokens(kernels: Kernels, epilogue: str) -> None:
+    """Every size of a tile and of two, and with an odd number of blocks."""
     tokens = range(1, 2 * kernels.tile + 2)
-    cases = [Case(epilogue, 2, 64, n, kernels.tile, seed=n, extra_stride=64) for n in tokens]
+    cases = [Case(epilogue, 3, 64, n, seed=n, extra_stride=64) for n in tokens]
     for start in range(0, len(cases), 10):
         check(kernels.program, cases[start : start + 10])
 
@@ -72,17 +83,38 @@ def test_gemm_of_any_number_of_tokens(kernels: Kernels, epilogue: str) -> None:
 @pytest.mark.parametrize("epilogue", EPILOGUES)
 def test_gemm_of_any_count(kernels: Kernels, epilogue: str) -> None:
     counts = (0, 1, 2, 3, 4, 5)
-    check(kernels.program, [Case(epilogue, n, 192, 3, kernels.tile, seed=n, extra_stride=16) for n in counts])
+    check(kernels.program, [Case(epilogue, n, 192, 3, seed=n, extra_stride=16) for n in counts])
 
 
-@pytest.mark.parametrize("tokens", [1, 5], ids=["gemv", "gemm"])
-def test_extreme_codes_and_activations(kernels: Kernels, tokens: int) -> None:
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_a_row_of_gemm_has_the_bits_of_gemv(kernels: Kernels, epilogue: str) -> None:
+    """Whatever tile a token falls into: prefill gives what decoding token by token gives."""
+    rng = np.random.default_rng(1)
+    count, k, tokens = 4, 128, kernels.tile + 3
+    buffers = {
+        "weights": rng.integers(0, 1 << 8, count * BLOCKS_OF_A_UNIT[epilogue] * 4 * k).astype(np.uint8),
+        "q": rng.integers(-128, 128, (tokens, k)).astype(np.int8),
+        "sums": rng.integers(-1000, 1000, tokens).astype(np.int32),
+        "scales": rng.uniform(1, 100, tokens).astype(np.float32),
+        "weight_scales": rng.uniform(0, 1, count * BLOCKS_OF_A_UNIT[epilogue]).astype(np.float32),
+        "gemm": np.ones((tokens, 16 * count), np.float32),
+        "gemv": np.ones((tokens, 16 * count), np.float32),
+    }
+    inputs = ("weights", "q", "sums", "scales", "weight_scales")
+    lines = k // 16
+    calls = [Call(f"ternary_gemm_{epilogue}", (*inputs, "gemm"), (count, lines, tokens, 16 * count))]
+    for t in range(tokens):
+        places = ("weights", ("q", t * k), ("sums", 4 * t), ("scales", 4 * t), "weight_scales")
+        calls.append(Call(f"ternary_gemv_{epilogue}", (*places, ("gemv", 64 * count * t)), (count, lines)))
+    after = kernels.program.run(buffers, calls)
+    same_bits(after["gemm"], after["gemv"])
+
+
+@pytest.mark.parametrize("tokens", [None, 5], ids=["gemv", "gemm"])
+def test_extreme_codes_and_activations(kernels: Kernels, tokens: int | None) -> None:
     """int16 accumulators are full at the end of a window: -32768 with all -128, 32512 with all 127."""
-    tile = kernels.tile if tokens > 1 else 1
     for weights, activations in product(WEIGHTS, ACTIVATIONS):
-        cases = [
-            Case("store", 1, 64 * n, tokens, tile, weights, activations, seed=n) for n in (2, 4, 8, 9, 16, 33)
-        ]
+        cases = [Case("store", 1, 64 * n, tokens, weights, activations, seed=n) for n in (2, 4, 8, 9, 16, 33)]
         check(kernels.program, cases)
 
 
@@ -98,14 +130,12 @@ def test_extreme_codes_and_activations(kernels: Kernels, tokens: int) -> None:
 def test_any_shape(kernels: Kernels, data: st.DataObject) -> None:
     cases = []
     for _ in range(4):
-        tile = data.draw(st.sampled_from([1, kernels.tile]))
         cases.append(
             Case(
                 epilogue=data.draw(st.sampled_from(EPILOGUES)),
                 count=data.draw(st.integers(0, 7)),
                 k=64 * data.draw(st.integers(1, 40)),
-                tokens=data.draw(st.integers(1, 2 * tile + 1)) if tile > 1 else 1,
-                tile=tile,
+                tokens=data.draw(st.none() | st.integers(1, 3 * kernels.tile)),
                 weights=data.draw(st.sampled_from(sorted(WEIGHTS))),
                 activations=data.draw(st.sampled_from(sorted(ACTIVATIONS))),
                 seed=data.draw(st.integers(0, 1 << 20)),
