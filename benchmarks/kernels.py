@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peer.conditions import conditions
 from edgebit.bundle.link import zig_environment, zig_executable
 from edgebit.errors import EdgebitError, TargetError
 from edgebit.schedules.catalogue import kernel
@@ -77,17 +77,6 @@ class Figure:
     share_of_peak: float
 
 
-@dataclass(frozen=True)
-class Conditions:
-    """What a figure depends on beside the code."""
-
-    cpu: str
-    cores: int
-    tier: str
-    load: float
-    rounds: int
-
-
 def main() -> None:
     arguments = _arguments()
     console = Console(stderr=arguments.json)
@@ -96,19 +85,18 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="edgebit-kernels-") as folder:
             work = jobs(arguments.tokens)
             program = build(tier, work, Path(folder))
-            load = os.getloadavg()[0]
+            facts = {**conditions(), "Tier": tier.name, "Rounds": str(arguments.rounds)}
             figures = [
                 figure for n in arguments.threads for figure in measure(program, work, n, arguments.rounds)
             ]
     except EdgebitError as error:
         console.print(f"error: {error}", markup=False)
         sys.exit(1)
-    conditions = Conditions(_cpu(), os.cpu_count() or 1, tier.name, round(load, 2), arguments.rounds)
     if arguments.json:
-        document = {"conditions": asdict(conditions), "figures": [asdict(figure) for figure in figures]}
+        document = {"conditions": facts, "figures": [asdict(figure) for figure in figures]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _show(console, conditions, figures)
+        _show(console, facts, figures)
 
 
 def jobs(tokens: Sequence[int]) -> list[Job]:
@@ -146,9 +134,9 @@ def measure(program: Path, work: Sequence[Job], threads: int, rounds: int) -> It
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     samples: dict[int, list[list[float]]] = {}
     for line in lines:
-        round_number, number, *values = line.split()
+        round_number, position, *values = line.split()
         if int(round_number) > 0:  # the first warms caches and clock
-            samples.setdefault(int(number), []).append([float(value) for value in values])
+            samples.setdefault(int(position), []).append([float(value) for value in values])
     for number, job in enumerate(work):
         yield _figure(job, threads, samples[number])
 
@@ -174,11 +162,9 @@ def _figure(job: Job, threads: int, samples: Sequence[Sequence[float]]) -> Figur
     )
 
 
-def _show(console: Console, conditions: Conditions, figures: Sequence[Figure]) -> None:
+def _show(console: Console, facts: Mapping[str, str], figures: Sequence[Figure]) -> None:
     table = Table(
         "kernel", "rows × columns", "threads", "tokens", "GB/s", "of read loop", "G MAC/s", "of peak",
-        title=f"{conditions.cpu}, {conditions.cores} cores, tier {conditions.tier}, load {conditions.load}, "
-        f"medians of {conditions.rounds} rounds",
     )  # fmt: skip
     for figure in figures:
         share = figure.share_of_bandwidth
@@ -193,6 +179,8 @@ def _show(console: Console, conditions: Conditions, figures: Sequence[Figure]) -
             f"{figure.share_of_peak:.1%}",
         )
     console.print(table)
+    for name, fact in facts.items():
+        console.print(f"{name}: {fact}", markup=False, highlight=False)
 
 
 def _tier(name: str | None) -> Tier:
@@ -206,13 +194,6 @@ def _tier(name: str | None) -> Tier:
         return TIERS[name]
     flags = Path("/proc/cpuinfo").read_text().replace("_", "").replace("asimddp", "dotprod").split()
     return next(tier for tier in known if set(tier.requires) <= set(flags))
-
-
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown processor"
 
 
 def _arguments() -> argparse.Namespace:

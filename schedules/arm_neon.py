@@ -8,6 +8,8 @@ a line adds one product for each of its 4 fields to it. Products are accumulated
 
 from __future__ import annotations
 
+from functools import cache
+
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -31,6 +33,7 @@ def ternary_gemm_u16_16x2_neon(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     return ternary_product(GEMM_TILE, _micro_kernel, epilogue)
 
 
+@cache
 def _micro_kernel(tile: Tile) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def micro_kernel(weights: T.handle, q: T.handle, acc: T.handle) -> None:

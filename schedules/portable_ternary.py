@@ -7,6 +7,8 @@ A lane of an accumulator is one (row, byte) of a quarter. Products are accumulat
 
 from __future__ import annotations
 
+from functools import cache
+
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -29,6 +31,7 @@ def ternary_gemm_u16_16x4_portable(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     return ternary_product(GEMM_TILE, _micro_kernel, epilogue)
 
 
+@cache
 def _micro_kernel(tile: Tile) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def micro_kernel(weights: T.handle, q: T.handle, acc: T.handle) -> None:

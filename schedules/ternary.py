@@ -12,10 +12,10 @@ of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import count
+from functools import cache
 
 import tvm
 import tvm_ffi
@@ -73,24 +73,16 @@ def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str) -> tir
     function = _loop_nest(tile, EPILOGUES[epilogue])
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
     schedule = Schedule(function)
-    tiles = [_part(tile, tokens) for tokens in range(1, tile.tokens + 1)]
+    for tokens in range(1, tile.tokens + 1):
+        _tensorize(schedule, f"product_{tokens}", _part(tile, tokens), micro_kernel, lines)
     if tile.blocks > EPILOGUES[epilogue].blocks:
-        tiles.append(Tile(1, 1))
-    for name, part in zip(_names("product"), tiles, strict=False):
-        _tensorize(schedule, name, part, micro_kernel, lines)
-    return _bind_lines(schedule.mod["main"])
+        _tensorize(schedule, "product_of_rest", Tile(1, 1), micro_kernel, lines)
+    return _with_lines(schedule.mod["main"], lines)
 
 
 def _part(tile: Tile, tokens: int) -> Tile:
     """The tile of fewer tokens. One token alone meets block after block, as in GEMV."""
     return Tile(tile.blocks if tokens > 1 else 1, tokens)
-
-
-def _names(block: str) -> Iterator[str]:
-    """How TVM names blocks that have the same name, in their order."""
-    yield block
-    for number in count(1):
-        yield f"{block}_{number}"
 
 
 def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: Expr) -> Expr:
@@ -121,23 +113,27 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         ]
         return epilogue.combine(before, *ys)
 
-    @T.inline
-    def product(W, X, acc, block, token, lines, size, part):  # type: ignore[no-untyped-def]
-        """A tile of ``size`` blocks, in micro-kernel calls of the tile ``part``."""
-        for b, m, i in T.grid(size, part.tokens, 16):
-            with T.sblock("zero"):
-                vb, vm, vi = T.axis.remap("SSS", [b, m, i])
-                acc[vb, vm, vi] = 0
-        for o in range(size // part.blocks):
-            for loops in T.grid(*part.extents, 16, lines, 4, 4):
-                with T.sblock("product"):
-                    vo = T.axis.spatial(size // part.blocks, o)
-                    v = list(T.axis.remap("S" * len(part.extents) + "SRRR", loops))
-                    vb = T.meta_var(vo * part.blocks + part.block(v))
-                    vm = T.meta_var(part.token(v))
-                    acc[vb, vm, v[-4]] = acc[vb, vm, v[-4]] + _code(
-                        W, block + vb, v[-4], v[-3], v[-2], v[-1]
-                    ) * T.cast(X[token + vm, v[-3], v[-2], v[-1]], "int32")
+    def product(
+        name: str, W: Expr, X: Expr, acc: Expr, block: Expr, token: Expr, lines: Expr, size: int, part: Tile
+    ) -> None:
+        """A tile of ``size`` blocks, in micro-kernel calls of the tile ``part``: the block ``name``.
+
+        Statements by calls of the builder, because there are many: the parser takes 0.1 s for each inline.
+        """
+        with T.grid(size, part.tokens, 16) as loops, T.sblock(f"zero_{name}"):
+            vb, vm, vi = T.axis.remap("SSS", loops)
+            T.buffer_store(acc, 0, [vb, vm, vi])
+        with (
+            T.serial(size // part.blocks) as o,
+            T.grid(*part.extents, 16, lines, 4, 4) as loops,
+            T.sblock(name),
+        ):
+            vo = T.axis.spatial(size // part.blocks, o)
+            *tile_axes, vi, vl, vg, vj = T.axis.remap("S" * len(part.extents) + "SRRR", loops)
+            vb, vm = vo * part.blocks + part.block(tile_axes), part.token(tile_axes)
+            code = _code(W, block + vb, vi, vl, vg, vj)
+            sum_ = acc[vb, vm, vi] + code * T.cast(X[token + vm, vl, vg, vj], "int32")
+            T.buffer_store(acc, sum_, [vb, vm, vi])
 
     def product_of_any_size(
         W: Expr, X: Expr, acc: Expr, block: Expr, token: Expr, lines: Expr, tokens: Expr
@@ -145,7 +141,7 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         """The tile of a group by ``tokens`` tokens: a branch for each size there is a micro-kernel of."""
         for size in range(1, tile.tokens + 1):
             with T.If(tokens == size), T.Then():
-                product(W, X, acc, block, token, lines, group, _part(tile, size))
+                product(f"product_{size}", W, X, acc, block, token, lines, group, _part(tile, size))
 
     @T.inline
     def announce(Y, block, token, size, tokens):  # type: ignore[no-untyped-def]
@@ -210,18 +206,20 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
                 for c, t in T.grid(count % group, tokens):
                     rest: T.let = count // group * group + c
                     token: T.let = t
-                    product(W, X, acc, rest, token, lines, 1, Tile(1, 1))
+                    product("product_of_rest", W, X, acc, rest, token, lines, 1, Tile(1, 1))
                     store(S, D, A, Y, acc, rest, token, 1, 1)
 
     return main
 
 
-def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
+@cache
+def _description(tile: Tile) -> tirx.PrimFunc:
     """What a micro-kernel computes."""
     kinds = "S" * len(tile.extents) + "SRRR"
 
-    @T.prim_func(s_tir=True, check_well_formed=False)  # `lines` belongs to the kernel
+    @T.prim_func(s_tir=True, check_well_formed=False)
     def description(weights: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
         W = T.match_buffer(weights, (tile.blocks, lines, 16, 4), "uint8", offset_factor=1)
         X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
         C = T.match_buffer(acc, (tile.blocks, tile.tokens, 16), "int32", offset_factor=1)
@@ -242,16 +240,15 @@ def _description(tile: Tile, lines: tirx.Var) -> tirx.PrimFunc:
 def _tensorize(schedule: Schedule, name: str, tile: Tile, micro_kernel: MicroKernel, lines: tirx.Var) -> None:
     implementation = micro_kernel(tile)
     intrinsic = f"edgebit.{implementation.attrs['global_symbol']}"
-    TensorIntrin.register(intrinsic, _description(tile, lines), implementation, override=True)
+    TensorIntrin.register(intrinsic, _with_lines(_description(tile), lines), implementation, override=True)
     loops = schedule.get_loops(schedule.get_sblock(name))
     schedule.tensorize(loops[-4 - len(tile.extents)], intrinsic)  # ..., rows, lines, fields, bytes
 
 
-def _bind_lines(function: tirx.PrimFunc) -> tirx.PrimFunc:
+def _with_lines(function: tirx.PrimFunc, lines: tirx.Var) -> tirx.PrimFunc:
     """A micro-kernel gets buffers, not scalars: its variable ``lines`` becomes the kernel's parameter."""
-    lines = next(parameter for parameter in function.params if parameter.name == "lines")
 
     def bind(variable: tirx.Var) -> tirx.Var:
         return lines if variable.name == "lines" else variable
 
-    return function.with_body(tvm_ffi.structural_map(function.body, (tvm.ir.Var, bind)))
+    return tvm_ffi.structural_map(function, (tvm.ir.Var, bind))

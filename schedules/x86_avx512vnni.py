@@ -7,7 +7,7 @@ One line of U16 weights is one zmm register. Accumulators are int32: |acc| <= 64
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import TypeAlias
 
 from tvm import tirx
@@ -50,6 +50,7 @@ def ternary_gemm_u16_32x12_avx512vnni(
     return ternary_product(GEMM_TILE, partial(_micro_kernel, dot_product=dot_product), epilogue)
 
 
+@cache
 def _micro_kernel(tile: Tile, dot_product: DotProduct) -> tirx.PrimFunc:
     """Fields stay at their place in the byte, so that decoding is one AND: shifts take slots of vpdpbusd.
 
