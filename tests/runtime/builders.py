@@ -123,6 +123,9 @@ class Toy:
         pointer = self.library.eb_logits(self.session)
         return pointer[:VOCAB] if pointer else None
 
+    def sample(self, **settings: float) -> int:
+        return int(self.library.eb_sample(self.session, runtime_library.SamplingStruct(**settings)))
+
     def position(self) -> int:
         return int(self.library.eb_position(self.session))
 

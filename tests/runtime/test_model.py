@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebit.runtime import ContextFullError, RuntimeModelError
+from edgebit.runtime import ContextFullError, HeadStats, RuntimeModelError
 from edgebit.runtime.model import Model
 from tests.runtime.builders import CHUNK, CONTEXT, VOCAB, toy_logits
 from tests.runtime.conftest import OpenToy
@@ -218,6 +218,15 @@ def test_stats_of_a_run(open_toy: OpenToy) -> None:
     assert stats.prefill_tokens_per_second > 0 < stats.decode_tokens_per_second
     assert 0 < stats.prefill_seconds <= stats.time_to_first_token
     assert str(stats).startswith("prompt 5 tokens at ")
+
+
+def test_every_token_of_a_whole_table_takes_all_logits(open_toy: OpenToy) -> None:
+    model = open_toy()
+    assert model.head_stats == HeadStats()
+    list(model.chat(HI, max_tokens=3, temperature=0.5, min_p=0.1))
+    assert model.head_stats == HeadStats(full_passes=3)
+    model.logits(model.tokenize("abcd"))
+    assert model.head_stats == HeadStats(full_passes=3 + 5)
 
 
 def test_facts_of_the_model(open_toy: OpenToy) -> None:

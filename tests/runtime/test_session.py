@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edgebit.runtime.library import HeadStatsStruct
 from tests.runtime.builders import (
     CHUNK,
     CONTEXT,
@@ -133,14 +134,18 @@ def test_bad_arguments_are_errors(bundle: Path) -> None:
 
 def test_nothing_can_be_sampled_before_an_evaluation(bundle: Path) -> None:
     toy = Toy(bundle)
-    greedy = (ctypes.c_byte * 24)()
-    pointer = ctypes.cast(greedy, toy.library.eb_sample.argtypes[1])
-    assert toy.library.eb_sample(toy.session, pointer) == ARGUMENT
+    assert toy.sample() == ARGUMENT
     assert toy.sentence() == "there are no logits to sample from: evaluate a token first"
     toy.evaluate([3])
     row = toy_logits([3])[0]
-    assert toy.library.eb_sample(toy.session, pointer) == row.index(max(row))
+    assert toy.sample() == row.index(max(row))
     assert toy.position() == 1
+    for wrong in ({"temperature": -1.0}, {"top_k": -1}, {"min_p": 1.5}):
+        assert toy.sample(**wrong) == ARGUMENT
+        assert toy.sentence() == "temperature, top_k, top_p or min_p is out of range"
+    stats = HeadStatsStruct()
+    toy.library.eb_session_head_stats(toy.session, stats)
+    assert (stats.queries, stats.full_passes) == (0, 1)  # refused before anything was computed
 
 
 def test_two_sessions_of_one_model_do_not_touch_each_other(bundle: Path) -> None:
@@ -161,6 +166,7 @@ def test_a_forked_child_is_told_to_open_its_own_session(bundle: Path) -> None:
     child = os.fork()
     if child == 0:
         refused = toy.evaluate([3]) == PROCESS and "forked" in toy.sentence()
+        refused &= toy.logits() is None and toy.sample() == PROCESS  # they need the workers too
         toy.close()  # its workers are not here: must not wait for them
         own = Toy(bundle)
         right = own.evaluate([1, 2, 3]) == 0 and own.logits() == toy_logits([1, 2, 3])[-1]

@@ -55,6 +55,8 @@ static eb_contest contest_of(const eb_sampling *s, const eb_plan *plan, int32_t 
   return c;
 }
 
+static double most_noise(const eb_contest *c) { return c->kind == EB_BY_NOISE ? eb_gumbel_bound(~0ULL) : 0.0; }
+
 /* Least bits of noise with which something of `scaled` may reach `threshold`. */
 static uint64_t noise_needed(const eb_contest *c, double scaled, double threshold) {
   int is_small = threshold < LARGEST_NOISY && threshold > -LARGEST_NOISY;
@@ -76,11 +78,10 @@ static double threshold_of(const eb_screening *s) {
 }
 
 static int reaches(const eb_contest *c, double threshold, float upper_bound, int32_t token, uint64_t least_bits) {
+  uint64_t bits = c->kind == EB_BY_NOISE ? eb_noise_bits(c->noise_key, (uint32_t)token) : 0;
+  if (bits < least_bits) return 0;
   double scaled = eb_scaled(upper_bound, c->scale); /* not below that of the logit */
-  if (c->kind != EB_BY_NOISE) return !(scaled < threshold);
-  uint64_t bits = eb_noise_bits(c->noise_key, (uint32_t)token);
-  if (bits < least_bits || scaled + eb_gumbel_bound(bits) < threshold) return 0;
-  return !(scaled + eb_gumbel(bits) < threshold);
+  return !(scaled + (c->kind == EB_BY_NOISE ? eb_gumbel(bits) : 0.0) < threshold);
 }
 
 /* ---- leaders ---------------------------------------------------------------------------------------------- */
@@ -227,7 +228,7 @@ static void select(eb_lm_head *lm, int32_t thread) {
   uint32_t count = 0;
   for (uint32_t block = range.begin; block < range.end; block++) {
     double peak = eb_scaled(s->peaks[2 * block + 1], c->scale);
-    if (c->kind != EB_BY_NOISE && peak < threshold) continue;
+    if (peak + most_noise(c) < threshold) continue;
     uint64_t least_bits = noise_needed(c, peak, threshold);
     for (uint32_t token = block * EB_BLOCK, end = rows_end(lm, block); token < end; token++)
       if (reaches(c, threshold, s->upper_bounds[token], (int32_t)token, least_bits))

@@ -42,18 +42,8 @@ double eb_exp(double x) { /* x = k ln 2 + r, |r| <= ln(2) / 2, Taylor to degree 
   return sum * double_of_bits((uint64_t)(k + 1023) << 52);
 }
 
-static uint64_t mix(uint64_t x) { /* the finaliser of splitmix64, a bijection */
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 uint64_t eb_noise_key(uint64_t seed, int32_t position) {
-  return mix(mix(seed + 0x9e3779b97f4a7c15ULL) + ((uint64_t)(uint32_t)position + 1) * 0xd1342543de82ef95ULL);
-}
-
-uint64_t eb_noise_bits(uint64_t key, uint32_t token) {
-  return mix(key + ((uint64_t)token + 1) * 0x9e3779b97f4a7c15ULL);
+  return eb_mix(eb_mix(seed + 0x9e3779b97f4a7c15ULL) + ((uint64_t)(uint32_t)position + 1) * 0xd1342543de82ef95ULL);
 }
 
 double eb_gumbel(uint64_t bits) {
