@@ -33,7 +33,6 @@ from edgebit.errors import EdgebitError  # noqa: E402
 QUICK = Workload(prompt=32, decode=24, prefill=512, rounds=3)
 FULL = Workload(prompt=32, decode=48, prefill=512, rounds=7)
 QUICK_ENGINES = (EDGEBIT, "llama.cpp")
-PLOT = "peers.png"
 
 
 def main() -> None:
@@ -63,9 +62,13 @@ def run(arguments: argparse.Namespace) -> str:
     if not arguments.quick:
         title = f"{arguments.layers} layers of it, for engines too slow for all"
         comparisons.append(bench.compare(title, models.cut(arguments.layers), CONTENDERS))
-    plot = _plot(comparisons[0], arguments.output.with_name(PLOT))
-    section = report(comparisons, facts, plot)
-    write_results(arguments.output, section)
+    # Two sections and two plots: a quick run does not replace the figures of a long one.
+    program, picture = (
+        ("peers.py --quick", "peers_quick.png") if arguments.quick else ("peers.py", "peers.png")
+    )
+    plot = _plot(comparisons[0], arguments.output.with_name(picture))
+    section = report(program, comparisons, facts, plot)
+    write_results(arguments.output, program, section)
     return section
 
 

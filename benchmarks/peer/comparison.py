@@ -143,7 +143,7 @@ class Bench:
                 with self._kept(row):
                     child = self._open(models, row.contender, row.contender.model, threads)
                     opened.append((row, stack.enter_context(child)))
-            self.say(f"{self.workload.rounds} rounds, {threads_text(threads)}")
+            self.say(f"rounds ({self.workload.rounds}), {threads_text(threads)}")
             children = [child for _, child in opened]
             speeds = run_rounds(children, self.workload, models.config.vocab_size, self.lock)
         for (row, _), found in zip(opened, speeds, strict=True):

@@ -12,12 +12,13 @@ from benchmarks.peer.registry import FAIR_PEER, OWN
 from benchmarks.peer.rounds import Speeds
 
 HEADING = "# Results of benchmarks"
-BEGIN, END = "<!-- peers.py: begin -->", "<!-- peers.py: end -->"
 
 
-def report(comparisons: Sequence[Comparison], conditions: Mapping[str, str], plot: str | None) -> str:
-    """The whole section, Markdown."""
-    parts = ["## Side by side with other engines", _conditions(comparisons, conditions)]
+def report(
+    program: str, comparisons: Sequence[Comparison], conditions: Mapping[str, str], plot: str | None
+) -> str:
+    """The whole section, Markdown; `program` is the command that measured it."""
+    parts = [f"## Side by side with other engines: `{program}`", _conditions(comparisons, conditions)]
     if plot:
         parts.append(f"![tokens per second, by engine and threads]({plot})")
     for comparison in comparisons:
@@ -68,19 +69,20 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def place(text: str, section: str) -> str:
-    """`text` of RESULTS.md with the section between this program's marks replaced, or appended at the end."""
-    marked = f"{BEGIN}\n{section}{END}\n"
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    if not begin:
+def place(text: str, program: str, section: str) -> str:
+    """`text` of RESULTS.md with what stands between the marks of `program` replaced, or put at the end."""
+    opening, closing = f"<!-- {program}: begin -->\n", f"<!-- {program}: end -->\n"
+    marked = f"{opening}{section}{closing}"
+    before, found, rest = text.partition(opening)
+    if not found:
         return f"{text.rstrip() or HEADING}\n\n{marked}"
-    return before + marked + rest.partition(f"{END}\n")[2]
+    return before + marked + rest.partition(closing)[2]
 
 
-def write_results(file: Path, section: str) -> None:
+def write_results(file: Path, program: str, section: str) -> None:
     """Put the section into `file`; what others wrote there stays."""
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    file.write_text(place(text, section), encoding="utf-8")
+    file.write_text(place(text, program, section), encoding="utf-8")
 
 
 # ---- parts -----------------------------------------------------------------------------------------

@@ -102,20 +102,20 @@ def test_a_speed_of_other_logits_is_never_without_the_remark() -> None:
 
 def test_what_did_not_run_says_why_and_has_no_speed() -> None:
     failed = Row(LLAMA, failure="llama.cpp does not load this file")
-    text = report([compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
+    text = report("peers.py", [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
     assert f"| {FAIR_PEER} | not run: llama.cpp does not load this file |" in text
     assert text.count(FAIR_PEER) == 1
 
 
 def test_what_was_checked_but_not_timed_says_why() -> None:
     failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), {1: speeds(9, 9)}, failure="out of memory")
-    text = report([compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
+    text = report("peers.py", [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
     assert f"* {FAIR_PEER} was not timed: out of memory" in text
     assert f"| {FAIR_PEER} | yes |" not in text
 
 
 def test_conditions_and_missing_engines_are_named() -> None:
-    text = report([compared(OWN_ROW, missing=["litespark"])], {"CPU": "one"}, plot="peers.png")
+    text = report("peers.py", [compared(OWN_ROW, missing=["litespark"])], {"CPU": "one"}, plot="peers.png")
     assert "* CPU: one\n" in text
     assert "* CPUs kept busy by other processes during the timed runs: median 0.25, at most 0.25" in text
     assert "* Versions: llama-cpp-python 0.3" in text
@@ -128,11 +128,13 @@ def test_cells_keep_their_bars() -> None:
 
 
 def test_results_of_others_stay_where_they_are() -> None:
-    first = place("# Results\n\nmeasured by another program\n", "one\n")
+    first = place("# Results\n\nmeasured by another program\n", "peers.py", "one\n")
     assert first.startswith("# Results\n\nmeasured by another program\n\n<!--")
-    later = place(first + "\nafter\n", "two\n")
-    assert later == first.replace("one", "two") + "\nafter\n"
-    assert place(later, "two\n") == later
+    both = place(first, "peers.py --quick", "in a hurry\n")
+    assert both.startswith(first) and both.count("<!--") == 4
+    later = place(both, "peers.py", "two\n")
+    assert later == both.replace("one", "two")
+    assert place(later, "peers.py", "two\n") == later
 
 
 # ---- rounds ----------------------------------------------------------------------------------------
@@ -221,4 +223,4 @@ def test_without_any_peer_edgebit_is_measured_alone(
     speed = next(line for line in printed.splitlines() if line.startswith("| edgebit | yes |"))
     decode, prefill = (float(cell.split()[0]) for cell in speed.split("|")[3:5])
     assert decode > 0 and prefill > 0
-    assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "peers_quick.png").read_bytes().startswith(b"\x89PNG")
