@@ -96,6 +96,9 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "lm_head_rows": {ANY: Schedule("float_head", "lm_head_rows")},
     "head_screen": {
         "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
+        "avx2": Schedule("head_avx2", "head_screen_avx2"),
+        "dotprod": Schedule("head_dotprod", "head_screen_dotprod"),
+        "neon": Schedule("head_neon", "head_screen_neon"),
         ANY: Schedule("head_portable", "head_screen_portable"),
     },
     "head_rows": {ANY: Schedule("head_rows", "head_rows")},

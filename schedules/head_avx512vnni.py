@@ -1,7 +1,6 @@
 """Kernel `head_screen` for AVX512-VNNI: ``vpdpbusd``, a line of 64 codes with 64 bytes of a state.
 
-Accumulators are int32: a lane takes 4 products a line, |sum| ≤ W · 63 · 128 / 16, so W < 2²². Coefficients:
-the sum of 256 · hi and lo of a lane is below 2²⁶, of all lanes below 2³⁰.
+Sums are int32: |Σ u6·z| ≤ W · 63 · 128, so W < 266,305; |Σ hi·γ| < 2³⁰ with both planes of γ.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
 from .head_bound import ROWS
-from .head_screen import LINE, PARTS, Products, screen
+from .head_screen import LINE, PARTS, Products, prefetch, screen, sum_four
 from .tier import Tier
 from .x86_avx512vnni import vpdpbusd
 
@@ -48,13 +47,13 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
             lanes = T.alloc_buffer((2, ROWS, LANES), "int32", scope="global")
             for i in range(ROWS):
                 for line in T.unroll(2):
-                    T.evaluate(_prefetch(P[0, i, line + PREFETCH_DISTANCE, 0]))
+                    T.evaluate(prefetch(P[0, i, line + PREFETCH_DISTANCE, 0]))
                 for parity in T.unroll(2):
                     for plane in T.unroll(2):
                         acc[parity, plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g in range(groups):
                     for line in T.unroll(3):
-                        T.evaluate(_prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0]))
+                        T.evaluate(prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0]))
                     for part in T.unroll(PARTS):
                         for plane in T.unroll(2):
                             acc[part % 2, plane, vector(0, LANES)] = dot_product(
@@ -72,7 +71,7 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
                     )
             for four in range(ROWS // 4):
                 for plane in T.unroll(2):
-                    C[plane, vector(four * 4, 4)] = C[plane, vector(four * 4, 4)] + _sum_four(
+                    C[plane, vector(four * 4, 4)] = C[plane, vector(four * 4, 4)] + sum_four(
                         *[lanes[plane, four * 4 + k, vector(0, LANES)] for k in range(4)]
                     )
 
@@ -91,7 +90,7 @@ def _coefficients(dot_product: DotProduct) -> tirx.PrimFunc:
             T.writes(C[0:2, 0:ROWS])
             for four in range(ROWS // 4):
                 for half in T.unroll(2):
-                    C[half, vector(four * 4, 4)] = C[half, vector(four * 4, 4)] + _sum_four(
+                    C[half, vector(four * 4, 4)] = C[half, vector(four * 4, 4)] + sum_four(
                         *[_scaled(dot_product, P, G, four * 4 + k, half) for k in range(4)]
                     )
 
@@ -117,29 +116,3 @@ def _decode(nibbles: Expr, crumbs: Expr, part: Expr) -> Expr:
 def _shift(direction: Callable[[Expr, Expr], Expr], line: Expr, bits: Expr) -> Expr:
     words = direction(T.reinterpret(line, dtype="uint32x16"), T.broadcast(T.cast(bits, "uint32"), LANES))
     return T.reinterpret(words, dtype="uint8x64")
-
-
-def _sum_four(a: Expr, b: Expr, c: Expr, d: Expr) -> Expr:
-    """The sums of the lanes of four vectors side by side, int32x4."""
-    ab, cd = _interleaved_sum(a, b, 1), _interleaved_sum(c, d, 1)
-    abcd = _interleaved_sum(ab, cd, 2)  # in each quarter of the register
-    half = T.vectorlow(abcd, dtype="int32x8") + T.vectorhigh(abcd, dtype="int32x8")
-    return T.vectorlow(half, dtype="int32x4") + T.vectorhigh(half, dtype="int32x4")
-
-
-def _interleaved_sum(x: Expr, y: Expr, size: int) -> Expr:
-    """In each quarter, units of ``size`` lanes of x and y in turn, the lower two added to the upper two."""
-    low: list[int] = []
-    high: list[int] = []
-    for quarter in range(0, LANES, 4):
-        for unit in range(0, 2, size):
-            for operand in (0, LANES):
-                first = operand + quarter + unit
-                low += range(first, first + size)
-                high += range(first + 2, first + 2 + size)
-    return T.Shuffle([x, y], low) + T.Shuffle([x, y], high)
-
-
-def _prefetch(element: Expr) -> Expr:
-    """Read prefetch into the second cache; it may lie behind the plane: a prefetch never faults."""
-    return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")

@@ -19,7 +19,7 @@ LANES = 16
 
 
 def head_screen_portable(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, _coefficients))
+    return screen(Products(_codes, coefficients))
 
 
 def _codes() -> tirx.PrimFunc:
@@ -72,7 +72,9 @@ def _field(line: Expr, shift: int, mask: int) -> Expr:
     return T.bitwise_and(shifted, T.broadcast(T.uint8(mask), LANES))
 
 
-def _coefficients() -> tirx.PrimFunc:
+def coefficients() -> tirx.PrimFunc:
+    """16 bytes of coefficients at a time."""
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_portable(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()

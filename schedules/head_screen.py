@@ -72,6 +72,35 @@ def sum_lanes(x: Expr) -> Expr:
     return T.Shuffle([x], [0]) + T.Shuffle([x], [1])
 
 
+def sum_four(a: Expr, b: Expr, c: Expr, d: Expr) -> Expr:
+    """The sums of the lanes of four int32 vectors side by side, int32x4."""
+    x = _interleaved_sum(_interleaved_sum(a, b, 1), _interleaved_sum(c, d, 1), 2)
+    lanes = int(x.ty.dtype.lanes)
+    while lanes > 4:  # each quarter of a register holds the four sums of a quarter
+        lanes //= 2
+        x = T.vectorlow(x, dtype=f"int32x{lanes}") + T.vectorhigh(x, dtype=f"int32x{lanes}")
+    return x
+
+
+def _interleaved_sum(x: Expr, y: Expr, size: int) -> Expr:
+    """In groups of four lanes, ``size`` lanes of x and y in turn, the lower two added to the upper two."""
+    lanes = int(x.ty.dtype.lanes)
+    low: list[int] = []
+    high: list[int] = []
+    for four in range(0, lanes, 4):
+        for unit in range(0, 2, size):
+            for operand in (0, lanes):
+                first = operand + four + unit
+                low += range(first, first + size)
+                high += range(first + 2, first + 2 + size)
+    return T.Shuffle([x, y], low) + T.Shuffle([x, y], high)
+
+
+def prefetch(element: Expr) -> Expr:
+    """Read prefetch into the second cache; it may lie behind the plane: a prefetch never faults."""
+    return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")
+
+
 def _code(rows: Expr, block: Expr, row: Expr, group: Expr, part: Expr, j: Expr) -> Expr:
     """The six bits of plane 1 for column 64 · part + j of a group."""
     nibble = T.shift_right(T.cast(rows[block, row, 2 + group * 3 + part // 2, j], "int32"), part % 2 * 4)

@@ -11,10 +11,12 @@ import numpy.typing as npt
 import pytest
 
 from edgebit.schedules.catalogue import kernel
+from edgebit.schedules.head_avx512vnni import head_screen_avx512vnni
 from edgebit.schedules.tier import TIERS
 from tests.head_reference import Query, Sections, screen
 from tests.schedules import canonical
 from tests.schedules.harness import TIER_NAMES, Call, Program, link, same_bits
+from tests.schedules.ternary_cases import vpdpbusd_model
 
 Array = npt.NDArray[Any]
 Generator = np.random.Generator
@@ -23,11 +25,21 @@ f32 = np.float32
 KERNELS = ("head_screen", "head_rows", "lm_head", "lm_head_rows", "lm_head_int8", "embedding_int8")
 
 
-@pytest.fixture(scope="module", params=TIER_NAMES)
+MODELLED = "avx512vnni-modelled"
+
+
+@pytest.fixture(scope="module", params=[*TIER_NAMES, MODELLED])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    tier = TIERS[request.param]
-    folder = tmp_path_factory.mktemp(f"head-{tier.name}")
-    return link(lambda: {name: kernel(name, tier).prim_func for name in KERNELS}, tier, folder)
+    """Each tier, and AVX512-VNNI's screening with a model of its one instruction on the baseline."""
+    tier = TIERS["sse2" if request.param == MODELLED else request.param]
+
+    def build() -> dict[str, Any]:
+        kernels = {name: kernel(name, tier).prim_func for name in KERNELS}
+        if request.param == MODELLED:
+            kernels["head_screen"] = head_screen_avx512vnni(tier, dot_product=vpdpbusd_model)
+        return kernels
+
+    return link(build, tier, tmp_path_factory.mktemp(f"head-{request.param}"))
 
 
 def random_sections(rng: Generator, rows: int, groups: int) -> Sections:
