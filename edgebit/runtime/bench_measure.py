@@ -11,7 +11,7 @@ from .bench_conditions import free_bytes, last_level_cache, resident_bytes
 from .bench_plan import PlanFacts
 from .engine import Engine, Sampling
 from .errors import ContextFullError, RuntimeModelError
-from .stats import HeadStats
+from .stats import HeadStats, SpeculationStats
 
 Progress = Callable[[str], None]
 
@@ -77,6 +77,9 @@ class Measurement:
     head: HeadStats  # how the tokens were found
     read_rate: Series  # bytes a second, of the weights, while decoding
     roofline_fraction: Series  # decode speed of what read_rate allows
+    speculated: Series  # tokens a second, of the same tokens with guesses
+    gain: Series  # speculated, of decode
+    speculation: SpeculationStats
     cpu_share: float  # processor time the process got, of what its threads can use
     memory: Dict[str, Optional[int]]  # as bench_conditions.resident_bytes
 
@@ -118,6 +121,7 @@ class Repetition:
     prefill: float
     first_token: float
     decode: float
+    speculated: float  # the same tokens again
     reading: float  # of `read_bytes`, in turn with decoding
     read_bytes: int
 
@@ -130,28 +134,27 @@ class Bench:
         self.plan = plan
         self.work = work
         self._prompt = prompt_tokens(engine, work.prefill)
-        self._token = 0
+        self._first = self._token = 0
         self._rounds = 1
 
     def token_bytes(self, head: HeadStats) -> TokenBytes:
-        """By the counters of all repetitions; each decoded token attends to those before it and itself."""
-        found = self.work.repeat * (1 + self.work.decode)
+        """By the counters of the head; each decoded token attends to those before it and itself."""
         context = self.work.prefill + (self.work.decode + 1) / 2
         cache = self.plan.cache_bytes_per_token * context
-        return TokenBytes(self.plan.body_bytes, self.plan.head_bytes(head) / found, cache)
+        return TokenBytes(self.plan.body_bytes, self.plan.head_bytes(head) / head.found, cache)
 
     def measure(self, load_seconds: float, progress: Progress) -> Measurement:
         threads = self.engine.info.threads
         progress(f"{threads} threads: warming up")
         self.warm_up()
         runs = []
-        before = self.engine.head_stats()
+        head, guesses = self.engine.head_stats(), self.engine.speculation_stats()
         start, used = perf_counter(), process_time()
         for i in range(self.work.repeat):
             progress(f"{threads} threads: repetition {i + 1} of {self.work.repeat}")
             runs.append(self.repetition())
         cpu_share = (process_time() - used) / (perf_counter() - start) / threads
-        head = self.engine.head_stats().since(before)
+        head = self.engine.head_stats().since(head)
         size = self.token_bytes(head)
         decode = [self.work.decode / run.decode for run in runs]
         read = [run.read_bytes / run.reading for run in runs]
@@ -166,6 +169,9 @@ class Bench:
             head=head,
             read_rate=Series(read),
             roofline_fraction=Series([speed * size.total / rate for speed, rate in zip(decode, read)]),
+            speculated=Series([self.work.decode / run.speculated for run in runs]),
+            gain=Series([run.decode / run.speculated for run in runs]),
+            speculation=self.engine.speculation_stats().since(guesses),
             cpu_share=cpu_share,
             memory=resident_bytes(),
         )
@@ -174,6 +180,7 @@ class Bench:
         """Touches the weights and all the memory, and finds how many rounds a read needs."""
         self.prefill()
         self.decode(self.work.decode)
+        self.speculate()
         self.read()
         self._rounds = max(1, round(READ_SECONDS / max(self.read(), 1e-6)))
 
@@ -184,8 +191,9 @@ class Bench:
         for done in range(0, self.work.decode, BLOCK):
             decoding += self.decode(min(BLOCK, self.work.decode - done))
             reads.append(self.read())
+        speculated = self.speculate()
         read_bytes = len(reads) * self._rounds * self.plan.streamed_bytes
-        return Repetition(prefill, first_token, decoding, sum(reads), read_bytes)
+        return Repetition(prefill, first_token, decoding, speculated, sum(reads), read_bytes)
 
     def prefill(self) -> Tuple[float, float]:
         """Seconds for the prompt, and until its first token is there."""
@@ -193,15 +201,25 @@ class Bench:
         start = perf_counter()
         self.engine.evaluate(self._prompt)
         evaluated = perf_counter()
-        self._token = self.engine.sample(GREEDY)
+        self._token = self._first = self.engine.sample(GREEDY)
         return evaluated - start, perf_counter() - start
 
     def decode(self, count: int) -> float:
         """Seconds for `count` more tokens; stop tokens do not stop."""
         start = perf_counter()
         for _ in range(count):
-            self.engine.evaluate([self._token])
-            self._token = self.engine.sample(GREEDY)
+            (self._token,) = self.engine.generate(self._token, GREEDY, False, 1)
+        return perf_counter() - start
+
+    def speculate(self) -> float:
+        """Seconds for the tokens behind the prompt once more, with guesses."""
+        self.engine.rewind(self.work.prefill)
+        token, left = self._first, self.work.decode
+        start = perf_counter()
+        while left:
+            tokens = self.engine.generate(token, GREEDY, True, left)
+            token = tokens[-1]
+            left -= len(tokens)
         return perf_counter() - start
 
     def read(self) -> float:

@@ -72,6 +72,7 @@ class Report:
             },
             "load": {"seconds": main.load_seconds, "check_seconds": self.check_seconds},
             "head": _head_json(main.head),
+            "speculation": self._speculation_json(),
             "conditions": self.conditions,
         }
         if self.profiles:
@@ -79,6 +80,22 @@ class Report:
         if self.sweep:
             report["sweep"] = [_sweep_json(each) for each in self.sweep]
         return report
+
+    @property
+    def _guessing_passes(self) -> int:
+        """Passes over the tokens that were decoded with guesses; those without took one for each token."""
+        return self.main.speculation.passes - self.work.repeat * self.work.decode
+
+    def _speculation_json(self) -> Dict[str, Any]:
+        main = self.main
+        return {
+            **_speed(main.speculated),
+            "gain": main.gain.median,
+            "drafted": main.speculation.drafted,
+            "accepted": main.speculation.accepted,
+            "acceptance": main.speculation.acceptance,
+            "tokens_per_pass": self.work.repeat * self.work.decode / self._guessing_passes,
+        }
 
     @property
     def is_cached(self) -> Optional[bool]:
@@ -100,6 +117,7 @@ class Report:
         rows = [
             _speed_row(f"prefill, {work.prefill} tokens", main.prefill),
             _speed_row(f"decode, {work.decode} tokens", main.decode),
+            _speed_row("  with guesses", main.speculated),
         ]
         title = f"{self.model.get('name', self.bundle)}: {main.threads} threads, {main.tier}"
         return Table(title, ("", "tokens/s", "mean", "std", "ms/token"), rows)
@@ -122,6 +140,7 @@ class Report:
             ("memory", _resident(main.memory)),
             ("bytes per token", f"{_size(size.total)}: {_sum(parts)}"),
             ("head", _head(main.head)),
+            ("guesses", _guesses(main)),
             ("read speed", read),
             ("roofline", f"{roofline}; decode reaches {_percent(main.roofline_fraction.median)}"),
         ]
@@ -265,6 +284,13 @@ def _head(stats: HeadStats) -> str:
         return "all logits for every token"
     survivors = f"{stats.survivors / screened:.1f} survivors of screening a token, " if screened else ""
     return f"{survivors}{stats.fallbacks} of {stats.queries} tokens fell back to all logits"
+
+
+def _guesses(main: Measurement) -> str:
+    found = main.speculation
+    if not found.drafted:
+        return "none was worth trying"
+    return f"{found.accepted} of {found.drafted} right, {main.gain.median:.2f} times the speed of decode"
 
 
 def _resident(memory: Dict[str, Optional[int]]) -> str:

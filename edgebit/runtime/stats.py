@@ -46,6 +46,11 @@ class HeadStats:
     computed_rows: int = 0  # logits computed for all other queries
     full_passes: int = 0  # times all logits of a token were computed, fallbacks included
 
+    @property
+    def found(self) -> int:
+        """Tokens found, one way or the other."""
+        return self.queries + self.full_passes - self.fallbacks
+
     def since(self, before: HeadStats) -> HeadStats:
         """What was counted after `before`."""
         return HeadStats(
@@ -66,6 +71,15 @@ class SpeculationStats:
     tokens: int = 0  # sampled in these passes
     drafted: int = 0  # guesses that were evaluated
     accepted: int = 0  # of them right
+
+    def since(self, before: SpeculationStats) -> SpeculationStats:
+        """What was counted after `before`."""
+        return SpeculationStats(
+            passes=self.passes - before.passes,
+            tokens=self.tokens - before.tokens,
+            drafted=self.drafted - before.drafted,
+            accepted=self.accepted - before.accepted,
+        )
 
     @property
     def acceptance(self) -> float:

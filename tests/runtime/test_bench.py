@@ -88,11 +88,19 @@ def test_the_head_reads_what_its_counters_say() -> None:
     assert plan.head_bytes(fallen_back) == 3 * 1000 + 8 * 10 + 40960
 
 
+def test_guesses_give_the_same_tokens_in_no_more_passes(report: Report) -> None:
+    found = report.as_json()["speculation"]
+    assert 0 <= found["accepted"] <= found["drafted"]
+    assert 1 <= found["tokens_per_pass"] == pytest.approx(2 * 12 / (2 * 12 - found["accepted"]))
+    ratios = zip(report.main.speculated.values, report.main.decode.values, strict=True)
+    assert report.main.gain.values == pytest.approx([guessed / plain for guessed, plain in ratios])
+
+
 def test_the_head_tells_how_it_found_the_tokens(report: Report) -> None:
     assert report.as_json()["head"] == {
         "screened_tokens": 0,
         "fallbacks": 0,
-        "full_passes": 2 * 13,
+        "full_passes": 2 * 25,  # first tokens, and twelve without and twelve with guesses
         "survivors_per_token": None,
         "rows_per_token": None,
     }
