@@ -1,4 +1,4 @@
-"""`bench` of a model whose lm_head is screened: its parts have names, and its bytes are those of the counters."""
+"""`bench` of a screened lm_head: its parts have names, and its bytes are those of the counters."""
 
 from __future__ import annotations
 
