@@ -6,6 +6,8 @@ which field g meets lane g. Accumulators are int32: |acc| <= 16 * 2 * 128 * K / 
 
 from __future__ import annotations
 
+from functools import cache
+
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -13,7 +15,7 @@ from .float_ops import Expr, vector
 from .ternary import LINES_MULTIPLE, Tile, ternary_product
 from .tier import Tier
 
-GEMM_TILE = Tile(blocks=1, tokens=4)
+GEMM_TILE = Tile(blocks=1, tokens=8)
 
 
 def ternary_gemv_u16_16x1_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
@@ -62,40 +64,51 @@ def ternary_gemv_u16_16x1_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     return ternary_product(Tile(blocks=1, tokens=1), micro_kernel, epilogue)
 
 
-def ternary_gemm_u16_16x4_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """16 accumulators: a decoded register meets 4 tokens."""
+def ternary_gemm_u16_16x8_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
+    return ternary_product(GEMM_TILE, _gemm_micro_kernel, epilogue)
 
-    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
-        @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemm_u16_16x4_dotprod(weights: T.handle, q: T.handle, acc: T.handle) -> None:
-            lines = T.int32()
-            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
-            X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
-            C = T.match_buffer(acc, (1, tile.tokens, 16), "int32", offset_factor=1)
-            with T.sblock("root"):
-                T.reads(C[0, 0 : tile.tokens, 0:16], W[0, 0:lines, 0:16, 0:4],
-                        X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
-                T.writes(C[0, 0 : tile.tokens, 0:16])
-                sums = T.alloc_buffer((tile.tokens, 16), "int32", scope="global")
+
+@cache
+def _gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+    """16 accumulators: a decoded quarter meets all tokens; their activations meet one half of each line, then
+    the other (of at most 4 tokens, whole lines).
+    """
+    quarters = 4 if tile.tokens <= 4 else 2
+    passes = 4 // quarters
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(weights: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
+        C = T.match_buffer(acc, (1, tile.tokens, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0, 0 : tile.tokens, 0:16], W[0, 0:lines, 0:16, 0:4],
+                    X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
+            T.writes(C[0, 0 : tile.tokens, 0:16])
+            sums = T.alloc_buffer((tile.tokens, quarters, 4), "int32", scope="global")
+            for p in range(passes):
                 for m in T.unroll(tile.tokens):
-                    for r in T.unroll(4):
-                        sums[m, vector(r * 4, 4)] = T.broadcast(0, 4)
+                    for r in T.unroll(quarters):
+                        sums[m, r, vector(0, 4)] = T.broadcast(0, 4)
+                first: T.let = T.address_of(W[0, 0, p * quarters * 4, 0])
+                V = T.decl_buffer((lines, 16, 4), "uint8", data=first)
                 for l in range(lines):
-                    for r in T.unroll(4):
+                    for r in T.unroll(quarters):
                         for g in T.unroll(4):
                             for m in T.unroll(tile.tokens):
-                                sums[m, vector(r * 4, 4)] = _sdot(
-                                    sums[m, vector(r * 4, 4)],
-                                    _field(W.vload([0, l, r * 4, 0], "uint8x16"), g),
+                                sums[m, r, vector(0, 4)] = _sdot(
+                                    sums[m, r, vector(0, 4)],
+                                    _field(V.vload([l, r * 4, 0], "uint8x16"), g),
                                     _lane(X.vload([m, l, 0, 0], "int8x16"), g),
                                 )
                 for m in T.unroll(tile.tokens):
-                    for r in T.unroll(4):
-                        C[0, m, vector(r * 4, 4)] = C[0, m, vector(r * 4, 4)] + sums[m, vector(r * 4, 4)]
+                    for r in T.unroll(quarters):
+                        C[0, m, vector((p * quarters + r) * 4, 4)] = (
+                            C[0, m, vector((p * quarters + r) * 4, 4)] + sums[m, r, vector(0, 4)]
+                        )
 
-        return gemm_u16_16x4_dotprod
-
-    return ternary_product(GEMM_TILE, micro_kernel, epilogue)
+    return product.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_dotprod")
 
 
 def _sdot(acc: Expr, codes: Expr, q: Expr) -> Expr:

@@ -57,8 +57,8 @@ _TERNARY_GEMV = {
 }
 _TERNARY_GEMM = {
     "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemm_u16_32x12_avx512vnni"),
-    "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x6_avx2"),
-    "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x4_dotprod"),
+    "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x5_avx2"),
+    "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x8_dotprod"),
     "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon"),
     ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable"),
 }

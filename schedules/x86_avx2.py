@@ -8,6 +8,8 @@ lines, then widened. Overflow is impossible: with codes of at most 2 and -128 <=
 
 from __future__ import annotations
 
+from functools import cache
+
 from tvm import tirx
 from tvm.script import tirx as T
 
@@ -24,7 +26,7 @@ GEMM_WINDOW = 16
 PREFETCH_DISTANCE = 64
 """Lines, 4 KB: the hardware stops at pages. Zen 3 reaches 89 % of its read bandwidth, 69 % without."""
 
-GEMM_TILE = Tile(blocks=1, tokens=6)
+GEMM_TILE = Tile(blocks=1, tokens=5)
 
 
 def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
@@ -99,45 +101,56 @@ def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     return ternary_product(Tile(blocks=1, tokens=1), micro_kernel, epilogue)
 
 
-def ternary_gemm_u16_16x6_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """12 accumulators of int16: a decoded register meets 6 tokens, four activations meet both halves."""
+def ternary_gemm_u16_16x5_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
+    """10 accumulators of int16: a decoded register meets 5 tokens, four activations meet both halves."""
+    return ternary_product(GEMM_TILE, _gemm_micro_kernel, epilogue)
 
-    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
-        @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemm_u16_16x6_avx2(weights: T.handle, q: T.handle, acc: T.handle) -> None:
-            lines = T.int32()
-            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
-            X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
-            C = T.match_buffer(acc, (1, tile.tokens, 16), "int32", offset_factor=1)
-            with T.sblock("root"):
-                T.reads(C[0, 0 : tile.tokens, 0:16], W[0, 0:lines, 0:16, 0:4],
-                        X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
-                T.writes(C[0, 0 : tile.tokens, 0:16])
-                pairs = T.alloc_buffer((2, tile.tokens, 16), "int16", scope="global")
-                for window in range(T.ceildiv(lines, GEMM_WINDOW)):
-                    for h in T.unroll(2):
-                        for m in T.unroll(tile.tokens):
-                            pairs[h, m, vector(0, 16)] = T.broadcast(T.int16(0), 16)
+
+@cache
+def _gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+    """A large tile passes over a window once for each field: with all fields in one loop LLVM sums pair sums
+    before it adds them, and spills. The next block is prefetched meanwhile.
+    """
+    fields = 4 if tile.tokens <= 3 else 1
+    passes = 4 // fields
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(weights: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
+        C = T.match_buffer(acc, (1, tile.tokens, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0, 0 : tile.tokens, 0:16], W[0, 0:lines, 0:16, 0:4],
+                    X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
+            T.writes(C[0, 0 : tile.tokens, 0:16])
+            pairs = T.alloc_buffer((2, tile.tokens, 16), "int16", scope="global")
+            for window in range(T.ceildiv(lines, GEMM_WINDOW)):
+                for h in T.unroll(2):
+                    for m in T.unroll(tile.tokens):
+                        pairs[h, m, vector(0, 16)] = T.broadcast(T.int16(0), 16)
+                for p in range(passes):
+                    # With the field in the index instead LLVM computes every address anew, and spills.
+                    first: T.let = T.address_of(X[0, window * GEMM_WINDOW, p * fields, 0])
+                    Q = T.decl_buffer((tile.tokens, lines, 4, 4), "int8", data=first)
                     for l in range(T.min(lines - window * GEMM_WINDOW, GEMM_WINDOW)):
-                        for g in T.unroll(4):
+                        prefetch(W[1, window * GEMM_WINDOW + (p * GEMM_WINDOW + l) // passes, 0, 0], Cache.L2)
+                        for f in T.unroll(fields):
                             for m in T.unroll(tile.tokens):
-                                four: T.let = _four_everywhere(
-                                    X.vload([m, window * GEMM_WINDOW + l, g, 0], "int8x4")
-                                )
+                                four: T.let = _four_everywhere(Q.vload([m, l, f, 0], "int8x4"))
                                 for h in T.unroll(2):
                                     half: T.let = W.vload([0, window * GEMM_WINDOW + l, h * 8, 0], "uint8x32")
                                     pairs[h, m, vector(0, 16)] = pairs[h, m, vector(0, 16)] + _vpmaddubsw(
-                                        T.bitwise_and(_shifted(half, g * 2), _field_mask(0)), four
+                                        T.bitwise_and(_shifted(half, (p * fields + f) * 2), _field_mask(0)),
+                                        four,
                                     )
-                    for h in T.unroll(2):
-                        for m in T.unroll(tile.tokens):
-                            C[0, m, vector(h * 8, 8)] = C[0, m, vector(h * 8, 8)] + _sum_pairs(
-                                pairs[h, m, vector(0, 16)]
-                            )
+                for h in T.unroll(2):
+                    for m in T.unroll(tile.tokens):
+                        C[0, m, vector(h * 8, 8)] = C[0, m, vector(h * 8, 8)] + _sum_pairs(
+                            pairs[h, m, vector(0, 16)]
+                        )
 
-        return gemm_u16_16x6_avx2.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_avx2")
-
-    return ternary_product(GEMM_TILE, micro_kernel, epilogue)
+    return product.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_avx2")
 
 
 def _steps(lines: Expr, window: Expr, size: int) -> Expr:

@@ -10,7 +10,6 @@ import pytest
 from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
-from edgebit.schedules.x86_avx512vnni import GEMM_TILE
 from tests.schedules.test_float_instructions import (
     CALLS,
     FUSED,
@@ -88,15 +87,39 @@ def test_gemv_loop_has_few_instructions(
     assert len(loop) / loop.count(instruction) <= at_most
 
 
-def test_avx512_gemv_decodes_without_shifts() -> None:
-    loop = innermost_loop(body("avx512vnni", "ternary_gemv_residual"), "vpdpbusd")
-    assert not [mnemonic for mnemonic in loop if mnemonic.startswith("vps")]
+@pytest.mark.parametrize(
+    ("tier_name", "instruction", "tokens", "at_most"),
+    [
+        ("avx512vnni", "vpdpbusd", 12, 4.6),
+        ("avx2", "vpmaddubsw", 5, 3.5),
+        ("dotprod", "sdot", 8, 1.45),
+        ("neon", "smlal2", 2, 6.9),
+    ],
+)
+def test_gemm_loop_has_few_instructions(
+    tier_name: str, instruction: str, tokens: int, at_most: float
+) -> None:
+    """Instructions for each product, in the loop of the largest tile, which has a multiple of its tokens."""
+    loops = [mnemonics(loop) for loop in loops_with(body(tier_name, "ternary_gemm_residual"), instruction)]
+    assert len(loops) >= tokens
+    assert (
+        min(len(loop) / loop.count(instruction) for loop in loops if loop.count(instruction) % tokens == 0)
+        <= at_most
+    )
 
 
-def test_avx512_gemm_keeps_its_accumulators_in_registers() -> None:
-    """A loop for each number of tokens, none of which spills or shifts."""
-    loops = loops_with(body("avx512vnni", "ternary_gemm_residual"), "vpdpbusd")
-    assert len(loops) >= GEMM_TILE.tokens
-    for loop in loops:
-        assert not [line for line in loop if "zmm" in line and "rsp" in line]
-        assert not [mnemonic for mnemonic in mnemonics(loop) if mnemonic.startswith("vps")]
+@pytest.mark.parametrize(
+    ("tier_name", "instruction", "register"),
+    [("avx512vnni", "vpdpbusd", "zmm"), ("dotprod", "sdot", "q"), ("neon", "smlal2", "q")],
+)
+def test_no_loop_of_gemm_spills(tier_name: str, instruction: str, register: str) -> None:
+    for loop in loops_with(body(tier_name, "ternary_gemm_residual"), instruction):
+        assert not [
+            line for line in loop if re.search(rf"\b{register}\d+\b", line) and re.search("rsp|sp]", line)
+        ]
+
+
+def test_avx512_decodes_without_shifts() -> None:
+    for name in ("ternary_gemv_residual", "ternary_gemm_residual"):
+        for loop in loops_with(body("avx512vnni", name), "vpdpbusd"):
+            assert not [mnemonic for mnemonic in mnemonics(loop) if mnemonic.startswith("vps")]
