@@ -81,7 +81,7 @@ def main() -> None:
     arguments = _arguments()
     console = Console(stderr=arguments.json)
     try:
-        tier = _tier(arguments.tier)
+        tier = choose_tier(arguments.tier)
         with tempfile.TemporaryDirectory(prefix="edgebit-kernels-") as folder:
             work = jobs(arguments.tokens)
             program = build(tier, work, Path(folder))
@@ -124,13 +124,15 @@ def build(tier: Tier, work: Sequence[Job], folder: Path) -> Path:
     return program
 
 
-def measure(program: Path, work: Sequence[Job], threads: int, rounds: int) -> Iterator[Figure]:
+def measure(
+    program: Path, work: Sequence[Job], threads: int, rounds: int, megabytes: int = WORKING_SET
+) -> Iterator[Figure]:
     names = sorted({job.kernel for job in work})
     arguments = [
         f"{names.index(job.kernel)}:{job.shape.rows}:{job.shape.columns}:{job.tokens}:{job.shape.blocks_of_unit}"
         for job in work
     ]
-    command = [str(program), str(threads), str(rounds), str(WORKING_SET), *arguments]
+    command = [str(program), str(threads), str(rounds), str(megabytes), *arguments]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     samples: dict[int, list[list[float]]] = {}
     for line in lines:
@@ -183,7 +185,7 @@ def _show(console: Console, facts: Mapping[str, str], figures: Sequence[Figure])
         console.print(f"{name}: {fact}", markup=False, highlight=False)
 
 
-def _tier(name: str | None) -> Tier:
+def choose_tier(name: str | None) -> Tier:
     """The one asked for, or the best of this processor (by what /proc/cpuinfo says)."""
     known = tiers_of(host_architecture())
     if name is not None:
