@@ -12,8 +12,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_bound import ROWS
-from .head_screen import LINE, PARTS, Products, prefetch, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Products, prefetch, screen, sum_four
 from .tier import Tier
 from .x86_avx512vnni import vpdpbusd
 
@@ -35,17 +34,17 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_avx512vnni(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
             )
-            T.writes(C[0:2, 0:ROWS])
+            T.writes(C[0, 0:2, 0:FEW])
             acc = T.alloc_buffer((2, 2, LANES), "int32", scope="global")  # [parity of the part][plane]
-            lanes = T.alloc_buffer((2, ROWS, LANES), "int32", scope="global")
-            for i in range(ROWS):
+            lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
+            for i in range(FEW):
                 for line in T.unroll(2):
                     T.evaluate(prefetch(P[0, i, line + PREFETCH_DISTANCE, 0]))
                 for parity in T.unroll(2):
@@ -69,11 +68,10 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
                     lanes[plane, i, vector(0, LANES)] = (
                         acc[0, plane, vector(0, LANES)] + acc[1, plane, vector(0, LANES)]
                     )
-            for four in range(ROWS // 4):
-                for plane in T.unroll(2):
-                    C[plane, vector(four * 4, 4)] = C[plane, vector(four * 4, 4)] + sum_four(
-                        *[lanes[plane, four * 4 + k, vector(0, LANES)] for k in range(4)]
-                    )
+            for plane in T.unroll(2):
+                C[0, plane, vector(0, FEW)] = C[0, plane, vector(0, FEW)] + sum_four(
+                    *[lanes[plane, k, vector(0, LANES)] for k in range(FEW)]
+                )
 
     return codes_avx512vnni
 
@@ -82,17 +80,16 @@ def _coefficients(dot_product: DotProduct) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_avx512vnni(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
-            T.writes(C[0:2, 0:ROWS])
-            for four in range(ROWS // 4):
-                for half in T.unroll(2):
-                    C[half, vector(four * 4, 4)] = C[half, vector(four * 4, 4)] + sum_four(
-                        *[_scaled(dot_product, P, G, four * 4 + k, half) for k in range(4)]
-                    )
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.writes(C[0, 0:2, 0:FEW])
+            for half in T.unroll(2):
+                C[0, half, vector(0, FEW)] = C[0, half, vector(0, FEW)] + sum_four(
+                    *[_scaled(dot_product, P, G, k, half) for k in range(FEW)]
+                )
 
     return coefficients_avx512vnni
 

@@ -6,7 +6,7 @@ import math
 
 from tvm.script import tirx as T
 
-from .float_ops import ALL, Expr, absolute_bits, constant, mul, splat
+from .float_ops import ALL, Expr, absolute_bits, constant, mul, splat, vector
 
 ROWS = 16
 
@@ -17,8 +17,9 @@ _MARGIN = 2.0**-21
 
 
 def _wide(sums: Expr, factor: float) -> Expr:
-    """factor · sums[0] + sums[1], exact."""
-    first, second = (T.cast(sums[i, ALL], "float64x16") for i in range(2))
+    """factor · sums[.., 0] + sums[.., 1] of all rows, exact; sums [4][2][4]."""
+    fours = [[sums[four, i, vector(0, 4)] for four in range(4)] for i in range(2)]
+    first, second = (T.cast(T.Shuffle(parts, list(range(ROWS))), "float64x16") for parts in fours)
     return mul(first, _double(factor)) + second
 
 

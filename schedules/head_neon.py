@@ -10,9 +10,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, fence, vector
-from .head_bound import ROWS
 from .head_portable import coefficients
-from .head_screen import LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
 from .tier import Tier
 
 LANES = 4
@@ -28,17 +27,17 @@ def _codes() -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_neon(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
             )
-            T.writes(C[0:2, 0:ROWS])
-            lanes = T.alloc_buffer((2, ROWS, LANES), "int32", scope="global")
+            T.writes(C[0, 0:2, 0:FEW])
+            lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
             acc = T.alloc_buffer((2, LANES), "int32", scope="global")
-            for i in range(ROWS):
+            for i in range(FEW):
                 for plane in T.unroll(2):
                     acc[plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g in range(groups):
@@ -49,11 +48,10 @@ def _codes() -> tirx.PrimFunc:
                             ) + _half_group(P, Z, i, plane, g, quarter, 1)
                 for plane in T.unroll(2):
                     lanes[plane, i, vector(0, LANES)] = acc[plane, vector(0, LANES)]
-            for four in range(ROWS // 4):
-                for plane in T.unroll(2):
-                    C[plane, vector(four * 4, 4)] = C[plane, vector(four * 4, 4)] + sum_four(
-                        *[lanes[plane, four * 4 + k, vector(0, LANES)] for k in range(4)]
-                    )
+            for plane in T.unroll(2):
+                C[0, plane, vector(0, FEW)] = C[0, plane, vector(0, FEW)] + sum_four(
+                    *[lanes[plane, k, vector(0, LANES)] for k in range(FEW)]
+                )
 
     return codes_neon
 

@@ -11,8 +11,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_bound import ROWS
-from .head_screen import LINE, PARTS, Products, screen, sum_lanes
+from .head_screen import FEW, LINE, PARTS, Products, screen, sum_lanes
 from .tier import Tier
 
 LANES = 16
@@ -26,16 +25,16 @@ def _codes() -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_portable(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
             )
-            T.writes(C[0:2, 0:ROWS])
+            T.writes(C[0, 0:2, 0:FEW])
             lanes = T.alloc_buffer((2, LANES), "int32", scope="global")
-            for i in range(ROWS):
+            for i in range(FEW):
                 for plane in T.unroll(2):
                     lanes[plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g, quarter in T.grid(groups, LINE // LANES):
@@ -52,7 +51,7 @@ def _codes() -> tirx.PrimFunc:
                             "int32x16",
                         )
                 for plane in T.unroll(2):
-                    C[plane, i] = C[plane, i] + sum_lanes(lanes[plane, vector(0, LANES)])
+                    C[0, plane, i] = C[0, plane, i] + sum_lanes(lanes[plane, vector(0, LANES)])
 
     return codes_portable
 
@@ -78,14 +77,14 @@ def coefficients() -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_portable(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
-            T.writes(C[0:2, 0:ROWS])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.writes(C[0, 0:2, 0:FEW])
             lanes = T.alloc_buffer((2, LANES), "int32", scope="global")
-            for i, half in T.grid(ROWS, 2):
+            for i, half in T.grid(FEW, 2):
                 for plane in T.unroll(2):
                     lanes[plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for quarter in T.unroll(LINE // LANES):
@@ -95,7 +94,7 @@ def coefficients() -> tirx.PrimFunc:
                             * T.cast(G.vload([plane, quarter * LANES], "int8x16"), "int16x16"),
                             "int32x16",
                         )
-                C[half, i] = C[half, i] + (
+                C[0, half, i] = C[0, half, i] + (
                     sum_lanes(lanes[0, vector(0, LANES)]) * 256 + sum_lanes(lanes[1, vector(0, LANES)])
                 )
 

@@ -33,6 +33,11 @@ from tvm.script import tirx as T
 from .float_ops import Expr
 from .head_bound import ROWS, bound_block
 
+FEW = 4
+"""Rows of a micro-kernel: their sums fill one vector, and memory does not wait long while they are added."""
+
+FOURS = ROWS // FEW
+
 LINE = 64
 PARTS = 4
 """Lines of columns in a group; three lines of plane 1."""
@@ -42,11 +47,11 @@ MicroKernel = Callable[[], tirx.PrimFunc]
 
 @dataclass(frozen=True)
 class Products:
-    """The integer products of a block on an ISA; each adds to its sums, 16 rows side by side.
+    """The integer products of four rows on an ISA; each adds to its sums, the rows side by side.
 
-    ``codes`` builds ``(rows u8 [16][lines][64], z i8 [2][groups][4][64], sums i32 [2][16])``,
-    ``coefficients`` builds ``(rows u8 [16][lines][64], gamma i8 [2][64], sums i32 [2][16])``. They declare
-    ``groups = T.int32()``; lines = 2 + 3 · groups, of which the first two are the coefficients.
+    ``codes`` builds ``(rows u8 [1][4][lines][64], z i8 [2][groups][4][64], sums i32 [1][2][4])``,
+    ``coefficients`` builds ``(rows u8 [1][4][lines][64], gamma i8 [2][64], sums i32 [1][2][4])``. They
+    declare ``groups = T.int32()``; lines = 2 + 3 · groups, of which the first two are the coefficients.
     """
 
     codes: MicroKernel
@@ -127,7 +132,7 @@ def _loop_nest() -> tirx.PrimFunc:
         groups: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
-        P = T.match_buffer(plane1, (count, ROWS, groups * 3 + 2, LINE), "uint8")
+        P = T.match_buffer(plane1, (count * FOURS, FEW, groups * 3 + 2, LINE), "uint8")
         B = T.match_buffer(bounds, (count, 5, ROWS), "float32")
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8")
         G = T.match_buffer(coefficients, (2, LINE), "int8")
@@ -136,33 +141,46 @@ def _loop_nest() -> tirx.PrimFunc:
         U = T.match_buffer(uppers, (count, ROWS), "float32")
         M = T.match_buffer(maxima, (count, 2), "float32")
         with T.sblock("root"):
-            sums = T.sblock_alloc_buffer((2, ROWS), "int32")
-            scaled = T.sblock_alloc_buffer((2, ROWS), "int32")
+            sums = T.sblock_alloc_buffer((FOURS, 2, FEW), "int32")
+            scaled = T.sblock_alloc_buffer((FOURS, 2, FEW), "int32")
             for n in range(count):
-                for plane, i in T.grid(2, ROWS):
+                for few, plane, i in T.grid(FOURS, 2, FEW):
                     with T.sblock("zero"):
-                        vp, vi = T.axis.remap("SS", [plane, i])
-                        sums[vp, vi] = 0
-                        scaled[vp, vi] = 0
-                for i, plane, g, part, j in T.grid(ROWS, 2, groups, PARTS, LINE):
-                    with T.sblock("codes"):
-                        vn, vi, vl, vg, vp, vj = T.axis.remap("SSSRRR", [n, i, plane, g, part, j])
-                        T.reads(sums[vl, vi], P[vn, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
-                        T.writes(sums[vl, vi])
-                        sums[vl, vi] = sums[vl, vi] + _code(P, vn, vi, vg, vp, vj) * T.cast(
-                            Z[vl, vg, vp, vj], "int32"
-                        )
-                for i, half, j in T.grid(ROWS, 2, LINE):
-                    with T.sblock("coefficients"):
-                        vn, vi, vh, vj = T.axis.remap("SSSR", [n, i, half, j])
-                        T.reads(scaled[vh, vi], P[vn, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
-                        T.writes(scaled[vh, vi])
-                        scaled[vh, vi] = scaled[vh, vi] + T.cast(P[vn, vi, vh, vj], "int32") * _coefficient(
-                            G, vj
-                        )
+                        vf, vp, vi = T.axis.remap("SSS", [few, plane, i])
+                        sums[vf, vp, vi] = 0
+                        scaled[vf, vp, vi] = 0
+                for few in range(FOURS):
+                    for i, plane, g, part, j in T.grid(FEW, 2, groups, PARTS, LINE):
+                        with T.sblock("codes"):
+                            vn, vf, vi, vl, vg, vp, vj = T.axis.remap(
+                                "SSSSRRR", [n, few, i, plane, g, part, j]
+                            )
+                            T.reads(
+                                sums[vf, vl, vi],
+                                P[vn * FOURS + vf, vi, 0 : groups * 3 + 2, 0:LINE],
+                                Z[vl, vg, vp, vj],
+                            )
+                            T.writes(sums[vf, vl, vi])
+                            sums[vf, vl, vi] = sums[vf, vl, vi] + _code(
+                                P, vn * FOURS + vf, vi, vg, vp, vj
+                            ) * T.cast(Z[vl, vg, vp, vj], "int32")
+                    for i, half, j in T.grid(FEW, 2, LINE):
+                        with T.sblock("coefficients"):
+                            vn, vf, vi, vh, vj = T.axis.remap("SSSSR", [n, few, i, half, j])
+                            T.reads(
+                                scaled[vf, vh, vi],
+                                P[vn * FOURS + vf, vi, 0 : groups * 3 + 2, 0:LINE],
+                                G[0:2, vj],
+                            )
+                            T.writes(scaled[vf, vh, vi])
+                            scaled[vf, vh, vi] = scaled[vf, vh, vi] + T.cast(
+                                P[vn * FOURS + vf, vi, vh, vj], "int32"
+                            ) * _coefficient(G, vj)
                 with T.sblock("bound"):
                     vn = T.axis.spatial(count, n)
-                    T.reads(sums[0:2, 0:ROWS], scaled[0:2, 0:ROWS], B[vn, 0:5, 0:ROWS], Q[0:8])
+                    T.reads(
+                        sums[0:FOURS, 0:2, 0:FEW], scaled[0:FOURS, 0:2, 0:FEW], B[vn, 0:5, 0:ROWS], Q[0:8]
+                    )
                     T.writes(L[vn, 0:ROWS], U[vn, 0:ROWS], M[vn, 0:2])
                     bound_block(sums, scaled, B, Q, L, U, M, vn)
 
@@ -172,20 +190,22 @@ def _loop_nest() -> tirx.PrimFunc:
 def _describe_codes(groups: tirx.Var) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)  # `groups` belongs to the kernel
     def description(rows: T.handle, state: T.handle, sums: T.handle) -> None:
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
             )
-            T.writes(C[0:2, 0:ROWS])
-            for i, plane, g, part, j in T.grid(ROWS, 2, groups, PARTS, LINE):
+            T.writes(C[0, 0:2, 0:FEW])
+            for i, plane, g, part, j in T.grid(FEW, 2, groups, PARTS, LINE):
                 with T.sblock("codes"):
                     vi, vl, vg, vp, vj = T.axis.remap("SSRRR", [i, plane, g, part, j])
-                    T.reads(C[vl, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
-                    T.writes(C[vl, vi])
-                    C[vl, vi] = C[vl, vi] + _code(P, 0, vi, vg, vp, vj) * T.cast(Z[vl, vg, vp, vj], "int32")
+                    T.reads(C[0, vl, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
+                    T.writes(C[0, vl, vi])
+                    C[0, vl, vi] = C[0, vl, vi] + _code(P, 0, vi, vg, vp, vj) * T.cast(
+                        Z[vl, vg, vp, vj], "int32"
+                    )
 
     return description
 
@@ -193,18 +213,18 @@ def _describe_codes(groups: tirx.Var) -> tirx.PrimFunc:
 def _describe_coefficients(groups: tirx.Var) -> tirx.PrimFunc:
     @T.prim_func(s_tir=True, check_well_formed=False)
     def description(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
-        P = T.match_buffer(rows, (1, ROWS, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (2, ROWS), "int32", offset_factor=1)
+        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0:2, 0:ROWS], P[0, 0:ROWS, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
-            T.writes(C[0:2, 0:ROWS])
-            for i, half, j in T.grid(ROWS, 2, LINE):
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.writes(C[0, 0:2, 0:FEW])
+            for i, half, j in T.grid(FEW, 2, LINE):
                 with T.sblock("coefficients"):
                     vi, vh, vj = T.axis.remap("SSR", [i, half, j])
-                    T.reads(C[vh, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
-                    T.writes(C[vh, vi])
-                    C[vh, vi] = C[vh, vi] + T.cast(P[0, vi, vh, vj], "int32") * _coefficient(G, vj)
+                    T.reads(C[0, vh, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
+                    T.writes(C[0, vh, vi])
+                    C[0, vh, vi] = C[0, vh, vi] + T.cast(P[0, vi, vh, vj], "int32") * _coefficient(G, vj)
 
     return description
 
@@ -214,7 +234,7 @@ def _tensorize(
 ) -> None:
     intrinsic = f"edgebit.{implementation.attrs['global_symbol']}"
     TensorIntrin.register(intrinsic, description, implementation, override=True)
-    schedule.tensorize(schedule.get_loops(schedule.get_sblock(name))[1], intrinsic)
+    schedule.tensorize(schedule.get_loops(schedule.get_sblock(name))[2], intrinsic)
 
 
 def _bind_groups(function: tirx.PrimFunc) -> tirx.PrimFunc:
