@@ -119,7 +119,7 @@ class Report:
             _speed_row(f"decode, {work.decode} tokens", main.decode),
             _speed_row("  with guesses", main.speculated),
         ]
-        title = f"{self.model.get('name', self.bundle)}: {main.threads} threads, {main.tier}"
+        title = f"{self.model.get('name', self.bundle)}: {_threads(main.threads)}, {main.tier}"
         return Table(title, ("", "tokens/s", "mean", "std", "ms/token"), rows)
 
     def _facts_table(self) -> Table:
@@ -150,7 +150,7 @@ class Report:
         facts = self.conditions
         load = facts["load_average"]
         note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
-        share = f"{_percent(facts['cpu_share'])} of what {facts['threads']} threads can use"
+        share = f"{_percent(facts['cpu_share'])} of what {_threads(facts['threads'])} can use"
         rows = [
             ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
             ("board", facts["board"]),
@@ -261,6 +261,10 @@ def _sweep_table(sweep: Sequence[Measurement]) -> Table:
 
 
 # ---- words -------------------------------------------------------------------------------------------
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def _percent(share: float) -> str:

@@ -232,7 +232,7 @@ def test_tables_show_speed_conditions_profile_and_sweep(toy_bundle: Path) -> Non
     result = run(toy_bundle, "--threads", "1", "--repeat", "2", "--profile", "--sweep")
     assert (result.returncode, result.stderr) == (0, "")
     for text in (
-        "toy: 1 threads",
+        "toy: 1 thread, ",
         "prefill, 24 tokens",
         "decode, 24 tokens",
         "time to first token",
