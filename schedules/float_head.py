@@ -20,11 +20,17 @@ from .float_ops import (
     vector,
 )
 from .float_tier import accumulator_lanes
+from .ternary import Cache, prefetch
 from .tier import Tier
 
 LIFT = 2.0**63
 """h is multiplied by it and the logit divided: then the smallest product, of 2⁻⁶⁴ (16 bits) and a denormal
 bfloat16 (last place 2⁻¹³³), is exact too. Holds while |h| < 2⁵⁰; a normalised row is far below."""
+
+PREFETCH_DISTANCE = 48
+"""Blocks of 64 columns, 6 KB. One row after the other: two at once, which would share h, took Zen 4 twice as
+long, because they are streams too short for its hardware.
+"""
 
 
 def lm_head(tier: Tier) -> PrimFunc:
@@ -35,7 +41,7 @@ def lm_head(tier: Tier) -> PrimFunc:
 
     Buffers: E bfloat16 as uint16 [count][P], h [P], logits [count]. Scalars: count, P / 64.
     """
-    return _logits(tier, "uint16", bf16_to_f32)
+    return _logits(tier, "uint16", bf16_to_f32, 1, PREFETCH_DISTANCE)
 
 
 def lm_head_rows(tier: Tier) -> PrimFunc:
@@ -43,12 +49,15 @@ def lm_head_rows(tier: Tier) -> PrimFunc:
 
     Buffers: E float32 [count][P], each a bfloat16 value, h [P], logits [count]. Scalars: count, P / 64.
     """
-    return _logits(tier, "float32", lambda x: x)
+    return _logits(tier, "float32", lambda x: x, max(1, accumulator_lanes(tier) // (PARTIALS * LANES)), 0)
 
 
-def _logits(tier: Tier, dtype: str, widen: Callable[[Expr], Expr]) -> PrimFunc:
+def _logits(
+    tier: Tier, dtype: str, widen: Callable[[Expr], Expr], rows: int, prefetch_distance: int
+) -> PrimFunc:
+    """``rows`` at once; prefetches so many blocks of 64 columns ahead, none where 0."""
     width = min(LANES, accumulator_lanes(tier) // PARTIALS)
-    rows = max(1, accumulator_lanes(tier) // (PARTIALS * LANES))
+    halves = 2 if prefetch_distance else 0  # cache lines of a block of bfloat16
 
     @T.inline
     def dot_rows(
@@ -66,6 +75,8 @@ def _logits(tier: Tier, dtype: str, widen: Callable[[Expr], Expr]) -> PrimFunc:
                 for r in T.unroll(rows):
                     partial[j, r, vector(0, width)] = constant(0.0, width)
             for block in range(blocks):
+                for line in T.unroll(halves):
+                    prefetch(table[row, block + prefetch_distance, line * 2, 0], Cache.L2)
                 for j in T.unroll(PARTIALS):
                     lifted: T.let = h[block, j, vector(part * width, width)] * constant(LIFT, width)
                     for r in T.unroll(rows):

@@ -12,7 +12,8 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_screen import FEW, LINE, PARTS, Products, prefetch, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .ternary import Cache, prefetch
 from .tier import Tier
 
 LANES = 8
@@ -43,12 +44,12 @@ def _codes() -> tirx.PrimFunc:
             lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
             for i in range(FEW):
                 for line in T.unroll(2):
-                    T.evaluate(prefetch(P[0, i, line + PREFETCH_DISTANCE, 0]))
+                    prefetch(P[0, i, line + PREFETCH_DISTANCE, 0], Cache.L2)
                 for plane in T.unroll(2):
                     acc[plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g in range(groups):
                     for line in T.unroll(3):
-                        T.evaluate(prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0]))
+                        prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0], Cache.L2)
                     for h in T.unroll(2):
                         for pair in T.unroll(2):
                             for plane in T.unroll(2):

@@ -101,11 +101,6 @@ def _interleaved_sum(x: Expr, y: Expr, size: int) -> Expr:
     return T.Shuffle([x, y], low) + T.Shuffle([x, y], high)
 
 
-def prefetch(element: Expr) -> Expr:
-    """Read prefetch into the second cache; it may lie behind the plane: a prefetch never faults."""
-    return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")
-
-
 def _code(rows: Expr, block: Expr, row: Expr, group: Expr, part: Expr, j: Expr) -> Expr:
     """The six bits of plane 1 for column 64 · part + j of a group."""
     nibble = T.shift_right(T.cast(rows[block, row, 2 + group * 3 + part // 2, j], "int32"), part % 2 * 4)
