@@ -97,6 +97,7 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "head_screen": {
         "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
         "avx2": Schedule("head_avx2", "head_screen_avx2"),
+        "sse2": Schedule("head_sse2", "head_screen_sse2"),
         "dotprod": Schedule("head_dotprod", "head_screen_dotprod"),
         "neon": Schedule("head_neon", "head_screen_neon"),
         ANY: Schedule("head_portable", "head_screen_portable"),

@@ -12,6 +12,7 @@ import pytest
 
 from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.head_avx512vnni import head_screen_avx512vnni
+from edgebit.schedules.head_portable import head_screen_portable
 from edgebit.schedules.tier import TIERS
 from tests.head_reference import Query, Sections, screen
 from tests.schedules import canonical
@@ -25,18 +26,22 @@ f32 = np.float32
 KERNELS = ("head_screen", "head_rows", "lm_head", "lm_head_rows", "lm_head_int8", "embedding_int8")
 
 
-MODELLED = "avx512vnni-modelled"
+MODELLED, PORTABLE = "avx512vnni-modelled", "portable"
 
 
-@pytest.fixture(scope="module", params=[*TIER_NAMES, MODELLED])
+@pytest.fixture(scope="module", params=[*TIER_NAMES, MODELLED, PORTABLE])
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
-    """Each tier, and AVX512-VNNI's screening with a model of its one instruction on the baseline."""
-    tier = TIERS["sse2" if request.param == MODELLED else request.param]
+    """Each tier; on the baseline also AVX512-VNNI's screening with a model of its one instruction, and the
+    screening of CPUs without vectors of their own.
+    """
+    tier = TIERS["sse2" if request.param in (MODELLED, PORTABLE) else request.param]
 
     def build() -> dict[str, Any]:
         kernels = {name: kernel(name, tier).prim_func for name in KERNELS}
         if request.param == MODELLED:
             kernels["head_screen"] = head_screen_avx512vnni(tier, dot_product=vpdpbusd_model)
+        if request.param == PORTABLE:
+            kernels["head_screen"] = head_screen_portable(tier)
         return kernels
 
     return link(build, tier, tmp_path_factory.mktemp(f"head-{request.param}"))
