@@ -171,8 +171,8 @@ def _show(console: Console, facts: Mapping[str, str], figures: Sequence[Figure])
     for figure in figures:
         share = figure.share_of_bandwidth
         table.add_row(
-            figure.kernel,
-            f"{figure.rows} × {figure.columns}",
+            figure.kernel.removeprefix("ternary_"),
+            f"{figure.rows}×{figure.columns}",
             str(figure.threads),
             str(figure.tokens),
             f"{figure.read_gb_per_second:.1f}",
