@@ -9,9 +9,13 @@ from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
 from .float_ops import LANES, Expr, bf16_to_f32, splat, vector
+from .ternary import Cache, prefetch
 from .tier import Tier
 
 OUTLIERS = 16
+LINE = 64
+PARTS = 4
+BYTES = vector(0, LINE)
 
 
 def head_rows(tier: Tier) -> PrimFunc:
@@ -54,19 +58,17 @@ def head_rows(tier: Tier) -> PrimFunc:
         for i in range(count):
             row: T.let = rows[i]
             unit: T.let = bounds[row // 16, 0, row % 16] * T.float32(2.0**-8)
-            for line, quarter in T.grid(stride // 64, 64 // LANES):
-                lanes: T.let = vector(quarter * LANES, LANES)
-                nibble: T.let = _field(
-                    plane1[row, 2 + line // 4 * 3 + line % 4 // 2, lanes], line % 2 * 4, 15
-                )
-                crumb: T.let = _field(plane1[row, 4 + line // 4 * 3, lanes], line % 4 * 2, 3)
-                middle: T.let = _field(plane2[row, groups * 4 + line // 4, lanes], line % 4 * 2, 3)
-                low: T.let = T.cast(plane2[row, line, lanes], "int32x16")
-                high: T.let = nibble * splat(4096, LANES) + crumb * splat(1024, LANES)
-                code: T.let = high + middle * splat(256, LANES) + (low - splat(32768, LANES))
-                out[i, vector(line * 64 + quarter * LANES, LANES)] = T.cast(code, "float32x16") * splat(
-                    unit, LANES
-                )
+            ahead: T.let = rows[T.min(i + 1, count - 1)]
+            for group in range(stride // 256):
+                for line in T.unroll(3):
+                    prefetch(plane1[ahead, 2 + group * 3 + line, 0], Cache.L2)
+                for line in T.unroll(PARTS):
+                    prefetch(plane2[ahead, group * PARTS + line, 0], Cache.L2)
+                prefetch(plane2[ahead, groups * PARTS + group, 0], Cache.L2)
+                for part in T.unroll(PARTS):
+                    decode(plane1, plane2, row, group, part, groups, unit, out, i)
+            for part in range(stride % 256 // LINE):
+                decode(plane1, plane2, row, stride // 256, part, groups, unit, out, i)
             for k in range(index[row + 1] - index[row]):
                 patch(out, i, escapes[index[row] + k, 0], escapes[index[row] + k, 1], stride)
             for k in range(OUTLIERS):
@@ -75,6 +77,58 @@ def head_rows(tier: Tier) -> PrimFunc:
     return kernel
 
 
-def _field(line: Expr, shift: Expr, mask: int) -> Expr:
-    """A field of 16 bytes, as int32."""
-    return T.bitwise_and(T.shift_right(T.cast(line, "int32x16"), splat(shift, LANES)), splat(mask, LANES))
+def _high_bytes(nibbles: Expr, crumbs: Expr, middles: Expr, part: Expr) -> Expr:
+    """The upper bytes of the codes of a part: uint8x64; masks cut off what shifts carry into another byte."""
+    nibble = _masked(T.shift_left(_shifted(nibbles, part % 2 * 4), _words(4)), 0xF0)
+    crumb = _masked(T.shift_left(_shifted(crumbs, part * 2), _words(2)), 0x0C)
+    return T.bitwise_or(T.bitwise_or(nibble, crumb), _masked(_shifted(middles, part * 2), 0x03))
+
+
+def _words(value: Expr) -> Expr:
+    return T.broadcast(T.cast(value, "uint32"), LINE // 4)
+
+
+def _shifted(line: Expr, bits: Expr) -> Expr:
+    return T.shift_right(T.reinterpret(line, dtype="uint32x16"), _words(bits))
+
+
+def _masked(words: Expr, mask: int) -> Expr:
+    return T.bitwise_and(T.reinterpret(words, dtype="uint8x64"), T.broadcast(T.uint8(mask), LINE))
+
+
+def _sixteen(line: Expr, quarter: int) -> Expr:
+    """A quarter of a line, as int32."""
+    half = (T.vectorhigh if quarter // 2 else T.vectorlow)(line, dtype="uint8x32")
+    return T.cast((T.vectorhigh if quarter % 2 else T.vectorlow)(half, dtype="uint8x16"), "int32x16")
+
+
+def _values(high: Expr, low: Expr, quarter: int, unit: Expr) -> Expr:
+    code = T.shift_left(_sixteen(high, quarter), splat(8, LANES)) + _sixteen(low, quarter)
+    return T.cast(code - splat(32768, LANES), "float32x16") * splat(unit, LANES)
+
+
+@T.inline
+def decode(
+    plane1: Expr,
+    plane2: Expr,
+    row: Expr,
+    group: Expr,
+    part: Expr,
+    groups: Expr,
+    unit: Expr,
+    out: Expr,
+    i: Expr,
+) -> None:
+    """64 columns of a row, without escapes."""
+    line: T.let = group * PARTS + part
+    high: T.let = _high_bytes(
+        plane1[row, 2 + group * 3 + part // 2, BYTES],
+        plane1[row, 4 + group * 3, BYTES],
+        plane2[row, groups * PARTS + group, BYTES],
+        part,
+    )
+    low: T.let = plane2[row, line, BYTES]
+    out[i, vector(line * LINE, LANES)] = _values(high, low, 0, unit)
+    out[i, vector(line * LINE + 16, LANES)] = _values(high, low, 1, unit)
+    out[i, vector(line * LINE + 32, LANES)] = _values(high, low, 2, unit)
+    out[i, vector(line * LINE + 48, LANES)] = _values(high, low, 3, unit)
