@@ -19,53 +19,51 @@ GEMM_TILE = Tile(blocks=1, tokens=8)
 
 
 def ternary_gemv_u16_16x1_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """Decoding is one instruction a field: fields 0, 1 and 2 stay at their place in the byte and are
-    accumulated apart; field 3 is shifted down (in place it would be negative) and joins field 0.
-    """
-
-    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
-        @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemv_u16_16x1_dotprod(weights: T.handle, q: T.handle, acc: T.handle) -> None:
-            lines = T.int32()
-            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
-            X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
-            C = T.match_buffer(acc, (1, 1, 16), "int32", offset_factor=1)
-            with T.sblock("root"):
-                T.reads(C[0, 0, 0:16], W[0, 0:lines, 0:16, 0:4], X[0, 0:lines, 0:4, 0:4])
-                T.writes(C[0, 0, 0:16])
-                fields = T.alloc_buffer((3, 16), "int32", scope="global")
-                for g in T.unroll(3):
-                    for r in T.unroll(4):
-                        fields[g, vector(r * 4, 4)] = T.broadcast(0, 4)
-                for l4 in range(lines // LINES_MULTIPLE):
-                    for l in T.unroll(LINES_MULTIPLE):
-                        for r in T.unroll(4):
-                            for g in T.unroll(3):
-                                fields[g, vector(r * 4, 4)] = _sdot(
-                                    fields[g, vector(r * 4, 4)],
-                                    _field_in_place(
-                                        W.vload([0, l4 * LINES_MULTIPLE + l, r * 4, 0], "uint8x16"), g
-                                    ),
-                                    _lane(X.vload([0, l4 * LINES_MULTIPLE + l, 0, 0], "int8x16"), g),
-                                )
-                            fields[0, vector(r * 4, 4)] = _sdot(
-                                fields[0, vector(r * 4, 4)],
-                                _field(W.vload([0, l4 * LINES_MULTIPLE + l, r * 4, 0], "uint8x16"), 3),
-                                _lane(X.vload([0, l4 * LINES_MULTIPLE + l, 0, 0], "int8x16"), 3),
-                            )
-                for r in T.unroll(4):
-                    for g in T.unroll(3):
-                        C[0, 0, vector(r * 4, 4)] = C[0, 0, vector(r * 4, 4)] + T.shift_right(
-                            fields[g, vector(r * 4, 4)], T.broadcast(g * 2, 4)
-                        )
-
-        return gemv_u16_16x1_dotprod
-
-    return ternary_product(Tile(blocks=1, tokens=1), micro_kernel, epilogue)
+    return ternary_product(Tile(blocks=1, tokens=1), _gemv_micro_kernel, epilogue)
 
 
 def ternary_gemm_u16_16x8_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     return ternary_product(GEMM_TILE, _gemm_micro_kernel, epilogue)
+
+
+@cache
+def _gemv_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+    """Decoding is one instruction a field: fields 0, 1 and 2 stay at their place in the byte and are
+    accumulated apart; field 3 is shifted down (in place it would be negative) and joins field 0.
+    """
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(weights: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
+        C = T.match_buffer(acc, (1, 1, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0, 0, 0:16], W[0, 0:lines, 0:16, 0:4], X[0, 0:lines, 0:4, 0:4])
+            T.writes(C[0, 0, 0:16])
+            fields = T.alloc_buffer((3, 16), "int32", scope="global")
+            for g in T.unroll(3):
+                for r in T.unroll(4):
+                    fields[g, vector(r * 4, 4)] = T.broadcast(0, 4)
+            for l4 in range(lines // LINES_MULTIPLE):
+                for l in T.unroll(LINES_MULTIPLE):
+                    for r in T.unroll(4):
+                        quarter = T.meta_var(W.vload([0, l4 * LINES_MULTIPLE + l, r * 4, 0], "uint8x16"))
+                        four = T.meta_var(X.vload([0, l4 * LINES_MULTIPLE + l, 0, 0], "int8x16"))
+                        for g in T.unroll(3):
+                            fields[g, vector(r * 4, 4)] = _sdot(
+                                fields[g, vector(r * 4, 4)], _field_in_place(quarter, g), _lane(four, g)
+                            )
+                        fields[0, vector(r * 4, 4)] = _sdot(
+                            fields[0, vector(r * 4, 4)], _field(quarter, 3), _lane(four, 3)
+                        )
+            for r in T.unroll(4):
+                for g in T.unroll(3):
+                    C[0, 0, vector(r * 4, 4)] = C[0, 0, vector(r * 4, 4)] + T.shift_right(
+                        fields[g, vector(r * 4, 4)], T.broadcast(g * 2, 4)
+                    )
+
+    return product.with_attr("global_symbol", "gemv_u16_16x1_dotprod")
 
 
 @cache

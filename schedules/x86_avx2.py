@@ -30,80 +30,52 @@ GEMM_TILE = Tile(blocks=1, tokens=5)
 
 
 def ternary_gemv_u16_16x1_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    """Fields 0, 1 where they are and 2, 3 after one shift by 4; fields 1, 3 count fourfold until the end."""
-
-    def micro_kernel(tile: Tile) -> tirx.PrimFunc:
-        @T.prim_func(s_tir=True, check_well_formed=False)
-        def gemv_u16_16x1_avx2(weights: T.handle, q: T.handle, acc: T.handle) -> None:
-            lines = T.int32()
-            W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
-            X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
-            C = T.match_buffer(acc, (1, 1, 16), "int32", offset_factor=1)
-            with T.sblock("root"):
-                T.reads(C[0, 0, 0:16], W[0, 0:lines, 0:16, 0:4], X[0, 0:lines, 0:4, 0:4])
-                T.writes(C[0, 0, 0:16])
-                pairs = T.alloc_buffer((2, 2, 16), "int16", scope="global")  # [rows 0-7, 8-15][x1, x4]
-                for window in range(T.ceildiv(lines, GEMV_WINDOW)):
-                    for h in T.unroll(2):
-                        for s in T.unroll(2):
-                            pairs[h, s, vector(0, 16)] = T.broadcast(T.int16(0), 16)
-                    for l4 in range(_steps(lines, window, GEMV_WINDOW)):
-                        for l in T.unroll(LINES_MULTIPLE):
-                            prefetch(
-                                W[
-                                    0,
-                                    window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l + PREFETCH_DISTANCE,
-                                    0,
-                                    0,
-                                ],
-                                Cache.L1,
-                            )
-                            for h in T.unroll(2):
-                                for p in T.unroll(2):
-                                    for s in T.unroll(2):
-                                        pairs[h, s, vector(0, 16)] = pairs[h, s, vector(0, 16)] + _vpmaddubsw(
-                                            T.bitwise_and(
-                                                _shifted(
-                                                    W.vload(
-                                                        [
-                                                            0,
-                                                            window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l,
-                                                            h * 8,
-                                                            0,
-                                                        ],
-                                                        "uint8x32",
-                                                    ),
-                                                    p * 4,
-                                                ),
-                                                _field_mask(s),
-                                            ),
-                                            _four_everywhere(
-                                                X.vload(
-                                                    [
-                                                        0,
-                                                        window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l,
-                                                        p * 2 + s,
-                                                        0,
-                                                    ],
-                                                    "int8x4",
-                                                )
-                                            ),
-                                        )
-                    for h in T.unroll(2):
-                        C[0, 0, vector(h * 8, 8)] = (
-                            C[0, 0, vector(h * 8, 8)]
-                            + _sum_pairs(pairs[h, 0, vector(0, 16)])
-                            + T.shift_right(_sum_pairs(pairs[h, 1, vector(0, 16)]), T.broadcast(2, 8))
-                        )
-
-        return gemv_u16_16x1_avx2
-
-    return ternary_product(Tile(blocks=1, tokens=1), micro_kernel, epilogue)
+    return ternary_product(Tile(blocks=1, tokens=1), _gemv_micro_kernel, epilogue)
 
 
 def ternary_gemm_u16_16x5_avx2(tier: Tier, epilogue: str) -> tirx.PrimFunc:
     """10 accumulators of int16: a decoded register meets 5 tokens, four activations meet both halves."""
     return ternary_product(GEMM_TILE, _gemm_micro_kernel, epilogue)
+
+
+@cache
+def _gemv_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+    """Fields 0, 1 where they are and 2, 3 after one shift by 4; fields 1, 3 count fourfold until the end."""
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(weights: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        W = T.match_buffer(weights, (1, lines, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (1, lines, 4, 4), "int8", offset_factor=1)
+        C = T.match_buffer(acc, (1, 1, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0, 0, 0:16], W[0, 0:lines, 0:16, 0:4], X[0, 0:lines, 0:4, 0:4])
+            T.writes(C[0, 0, 0:16])
+            pairs = T.alloc_buffer((2, 2, 16), "int16", scope="global")  # [rows 0-7, 8-15][x1, x4]
+            for window in range(T.ceildiv(lines, GEMV_WINDOW)):
+                for h in T.unroll(2):
+                    for s in T.unroll(2):
+                        pairs[h, s, vector(0, 16)] = T.broadcast(T.int16(0), 16)
+                for l4 in range(T.min(lines - window * GEMV_WINDOW, GEMV_WINDOW) // LINES_MULTIPLE):
+                    for l in T.unroll(LINES_MULTIPLE):
+                        line = T.meta_var(window * GEMV_WINDOW + l4 * LINES_MULTIPLE + l)
+                        prefetch(W[0, line + PREFETCH_DISTANCE, 0, 0], Cache.L1)
+                        for h in T.unroll(2):
+                            half = T.meta_var(W.vload([0, line, h * 8, 0], "uint8x32"))
+                            for p in T.unroll(2):
+                                for s in T.unroll(2):
+                                    pairs[h, s, vector(0, 16)] = pairs[h, s, vector(0, 16)] + _vpmaddubsw(
+                                        T.bitwise_and(_shifted(half, p * 4), _field_mask(s)),
+                                        _four_everywhere(X.vload([0, line, p * 2 + s, 0], "int8x4")),
+                                    )
+                for h in T.unroll(2):
+                    C[0, 0, vector(h * 8, 8)] = (
+                        C[0, 0, vector(h * 8, 8)]
+                        + _sum_pairs(pairs[h, 0, vector(0, 16)])
+                        + T.shift_right(_sum_pairs(pairs[h, 1, vector(0, 16)]), T.broadcast(2, 8))
+                    )
+
+    return product.with_attr("global_symbol", "gemv_u16_16x1_avx2")
 
 
 @cache
@@ -151,11 +123,6 @@ def _gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
                         )
 
     return product.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_avx2")
-
-
-def _steps(lines: Expr, window: Expr, size: int) -> Expr:
-    """Steps of LINES_MULTIPLE lines in a window; the last one may be shorter."""
-    return T.min(lines - window * size, size) // LINES_MULTIPLE
 
 
 def _vpmaddubsw(codes: Expr, q: Expr) -> Expr:
