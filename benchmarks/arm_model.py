@@ -1,4 +1,4 @@
-"""Predicted speed on ARM boards: ``python -m benchmarks.arm_model [--json]``.
+"""Predicted speed on ARM boards: ``python -m benchmarks.arm_model [--json] [--results FILE]``.
 
 Executed instructions are counted under emulation, turned into cycles by llvm-mca and set against the
 published memory bandwidth of the boards. The assumptions are printed with the figures. Takes some minutes.
@@ -8,32 +8,41 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from benchmarks.arm.boards import ASSUMPTIONS, BOARDS, PROCESSORS, Prediction, Work, predict
+from benchmarks.arm.boards import ASSUMPTIONS, PROCESSORS
 from benchmarks.arm.cycles import Core
 from benchmarks.arm.emulate import Emulator
-from benchmarks.arm.measure import (
-    PROMPT,
-    TokenWork,
-    compile_for_arm,
-    measure,
-    small_models,
-    total,
-    whole_model,
-)
-from edgebit.commands.console import OUT, StageDisplay, size_text
+from benchmarks.arm.measure import TokenWork, compile_for_arm, measure, small_models, whole_model
+from benchmarks.arm.report import Measured, as_json, markdown, tables
+from benchmarks.peer.report import write_results
+from edgebit.commands.console import OUT, StageDisplay
 from edgebit.errors import EdgebitError
 
 BUILTIN, SYNTHETIC = "built-in", "2b4t"
-Measured = Mapping[str, Mapping[str, TokenWork]]  # model, tier
+PROGRAM = "python -m benchmarks.arm_model"
+
+
+def arm_model(
+    as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Annotated[
+        Path | None, typer.Option(help="Markdown file that gets the tables too, such as RESULTS.md.")
+    ] = None,
+) -> None:
+    """Predict the speed on ARM boards from counted instructions."""
+    with TemporaryDirectory(prefix="edgebit-arm-") as folder, StageDisplay() as display:
+        measured = measure_all(display, Path(folder))
+    if results is not None:
+        write_results(results, PROGRAM, markdown(measured))
+    if as_json_:
+        print(json.dumps(as_json(measured), indent=2))
+    else:
+        print_tables(measured)
 
 
 def measure_all(display: StageDisplay, work: Path) -> Measured:
@@ -52,81 +61,18 @@ def measure_all(display: StageDisplay, work: Path) -> Measured:
     return measured
 
 
-def predictions(measured: Measured) -> Iterator[Prediction]:
-    for model, tiers in measured.items():
-        for board in BOARDS:
-            work = tiers[board.processor.tier]
-            for phase, tokens in (("decode", work.decode), ("prefill", work.prefill)):
-                for threads in (1, board.cores):
-                    yield predict(board, model, phase, tokens, threads)
-
-
-def as_json(measured: Measured) -> dict[str, Any]:
-    return {
-        "assumptions": list(ASSUMPTIONS),
-        "context": PROMPT,
-        "work": {
-            model: {tier: asdict(work) for tier, work in tiers.items()} for model, tiers in measured.items()
-        },
-        "predictions": [asdict(one) for one in predictions(measured)],
-    }
-
-
 def print_tables(measured: Measured) -> None:
-    for model, tiers in measured.items():
-        for tier, work in tiers.items():
-            OUT.print(
-                _work_table(f"{model}, {tier}: one decoded token at a context of {PROMPT}", work.decode)
-            )
-            OUT.print(_work_table(f"{model}, {tier}: one token of a prompt of {PROMPT}", work.prefill))
-    table = Table("board", "model", "threads", "decode tokens/s", "prefill tokens/s", title="Predicted")
-    rows: dict[tuple[str, str, int], list[str]] = {}
-    for one in predictions(measured):
-        rows.setdefault((one.board, one.model, one.threads), []).append(
-            f"{_speed(one.low)} – {_speed(one.high)}"
-        )
-    for (board, model, threads), cells in rows.items():
-        table.add_row(board, model, str(threads), *cells)
-    OUT.print(table)
+    """The prediction last: it is what a reader looks for."""
+    prediction, *counts = tables(measured)
+    for one in (*counts, prediction):
+        table = Table(title=one.title)
+        for i, heading in enumerate(one.rows[0]):
+            table.add_column(heading, justify="left" if i < one.names else "right")
+        for row in one.rows[1:]:
+            table.add_row(*row)
+        OUT.print(table)
     for assumption in ASSUMPTIONS:
         OUT.print(f"* {assumption}", soft_wrap=True)
-
-
-def _speed(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
-def _work_table(title: str, work: Sequence[Work]) -> Table:
-    table = Table(title=title)
-    table.add_column("kernel")
-    table.add_column("place")
-    for heading in ("calls", "instructions", "SIMD", "cycles", "weights"):
-        table.add_column(heading, justify="right")
-    ordered = sorted(work, key=lambda one: -one.instructions)
-    for one in [*ordered, total(work)]:
-        table.add_row(one.kernel, one.label, *_cells(one))
-    return table
-
-
-def _cells(one: Work) -> tuple[str, ...]:
-    share = one.simd / one.instructions if one.instructions else 0.0
-    return (
-        f"{one.calls:.3g}",
-        f"{one.instructions:,.0f}",
-        f"{share:.0%}",
-        f"{one.cycles:,.0f}",
-        size_text(round(one.weight_bytes)),
-    )
-
-
-def arm_model(as_json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Predict the speed on ARM boards from counted instructions."""
-    with TemporaryDirectory(prefix="edgebit-arm-") as folder, StageDisplay() as display:
-        measured = measure_all(display, Path(folder))
-    if as_json_:
-        print(json.dumps(as_json(measured), indent=2))
-    else:
-        print_tables(measured)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ class Core:
     def __init__(self, mcpu: str) -> None:
         """Installs LLVM where it is missing. Raises TargetError where it cannot."""
         self.mcpu = mcpu
-        self._version = _llvm_version()
+        self._version = llvm_version()
         self._cycles: dict[bytes, float] = {}
 
     def learn(self, runs: Iterable[Blocks]) -> None:
@@ -99,7 +99,8 @@ def _hot(blocks: Mapping[bytes, int]) -> list[bytes]:
     return hot
 
 
-def _llvm_version() -> int:
+def llvm_version() -> int:
+    """The newest LLVM whose tools are installed; installs one where there is none, or raises TargetError."""
     found = _installed()
     if found is None:
         command = [str(ROOT / "scripts" / "system_packages.sh"), PACKAGE]

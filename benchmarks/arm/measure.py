@@ -135,5 +135,5 @@ def small_models(name: str, work: Path) -> Parts:
     return Parts(*bundles)
 
 
-def total(work: Sequence[Work]) -> Work:
-    return replace(reduce(add, work), kernel="total", label="")
+def total(work: Sequence[Work], name: str = "total") -> Work:
+    return replace(reduce(add, work), kernel=name, label="")

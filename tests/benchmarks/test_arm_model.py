@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.arm.boards import A72, A76, Board, Processor, Work, predict
+from benchmarks.arm.boards import A72, A76, BOARDS, Board, Processor, Work, predict
 from benchmarks.arm.cycles import Core, instructions, simd_instructions
 from benchmarks.arm.emulate import BOUNDARY, Emulator, Interval, read_report
-from benchmarks.arm.measure import Bundle, compile_for_arm
+from benchmarks.arm.measure import Bundle, TokenWork, compile_for_arm
+from benchmarks.arm.report import predictions, tables
 from edgebit.runtime.engine import DECODE
 
 ADD = struct.pack("<I", 0x8B020020)  # add x0, x1, x2
@@ -53,6 +54,18 @@ def test_vocabulary_is_a_line_and_nothing_shrinks() -> None:
     assert whole.cycles == 30 + 14 * 20
     assert whole.weight_bytes == 90
     assert whole.calls == 1
+
+
+def test_tables_show_what_matters_and_their_total() -> None:
+    tiny = Work("tiny", "place", 2, 0.1, 0.1, 0.1, 0)
+    token = TokenWork(decode=[work(1e6, 1e6), tiny], prefill=[work(2e6, 1e3)])
+    measured = {"model": {"dotprod": token, "neon": token}}
+    prediction, decode, *_ = tables(measured)
+    assert len(prediction.rows) == 1 + 2 * len(BOARDS)
+    assert [row[0] for row in decode.rows] == ["kernel", "kernel", "1 more", "total"]
+    assert decode.rows[-1][2:4] == ["3", "100"]
+    assert len(list(predictions(measured))) == 4 * len(BOARDS)
+    assert all(0 < one.low <= one.high for one in predictions(measured))
 
 
 @pytest.mark.skipif(shutil.which("llvm-mca-19") is None, reason="no llvm-mca-19 (package llvm-19)")
