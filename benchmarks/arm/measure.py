@@ -15,14 +15,15 @@ from benchmarks.arm.cycles import Core, instructions, simd_instructions
 from benchmarks.arm.emulate import BOUNDARY, EVALUATED, Emulator, Interval
 from benchmarks.synthetic.architecture import ARCHITECTURES, Architecture
 from benchmarks.synthetic.writer import write_checkpoint
-from edgebit.pipeline import compile_bundle
+from edgebit.pipeline import AUTO, compile_bundle
 from edgebit.runtime.bench_plan import PlanFacts, Step, read_plan
 from edgebit.runtime.engine import DECODE, HEAD, PREFILL
 
 PROMPT = 48  # tokens, a multiple of every token tile
 DECODED = 5  # the first one is not counted: memory is touched for the first time
 CONTEXT = 256
-SMALL_VOCABULARIES = (8192, 16384)  # large enough for the head that the whole model gets
+SMALL_VOCABULARIES = (8192, 16384)
+SMALL_HEAD = "exact"  # what AUTO takes for large vocabularies
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ class TokenWork:
     prefill: Sequence[Work]
 
 
-def compile_for_arm(model: Path | None, folder: Path) -> Bundle:
+def compile_for_arm(model: Path | None, folder: Path, head: str = AUTO) -> Bundle:
     """``model`` None: the built-in one."""
-    compile_bundle(model, "arm64", folder, CONTEXT)
+    compile_bundle(model, "arm64", folder, CONTEXT, head)
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     return Bundle(folder, read_plan(manifest), int(manifest["plan"]["chunk"]))
 
@@ -131,7 +132,7 @@ def small_models(name: str, work: Path) -> Parts:
     for layers, vocabulary in ((1, large), (2, small)):
         wanted = replace(known, num_hidden_layers=layers, vocab_size=vocabulary)
         checkpoint = write_checkpoint(work / f"{name}-{layers}", wanted)
-        bundles.append(compile_for_arm(checkpoint, work / f"{name}-{layers}-arm64"))
+        bundles.append(compile_for_arm(checkpoint, work / f"{name}-{layers}-arm64", SMALL_HEAD))
     return Parts(*bundles)
 
 
