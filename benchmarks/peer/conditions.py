@@ -33,6 +33,7 @@ def conditions() -> dict[str, str]:
         "ISA": ", ".join(flag for flag in ISA_FLAGS if flag in flags) or platform.machine(),
         "Governor": _GOVERNOR.read_text().strip() if os.access(_GOVERNOR, os.R_OK) else "not readable",
         "Load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
+        "Priority": f"niceness {os.nice(0)}",
         "System": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     }
 
