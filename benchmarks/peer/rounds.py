@@ -62,18 +62,15 @@ def run_rounds(
         child.decode(prompt, prompt[:2])  # maps weights, starts threads
     for number in range(workload.rounds):
         order = list(zip(children, speeds, strict=True))
-        for child, found in reversed(order) if number % 2 else order:
-            with held(lock):
-                decode = child.decode(prompt, following)
-            with held(lock):
-                prefill = child.prefill(long_prompt)
-            found.add(workload, decode, prefill)
+        with held(lock):
+            for child, found in reversed(order) if number % 2 else order:
+                found.add(workload, child.decode(prompt, following), child.prefill(long_prompt))
     return speeds
 
 
 @contextmanager
 def held(lock: Path | None) -> Iterator[None]:
-    """Holds a lock file for one timing: on a machine on which several people measure, they take turns."""
+    """Holds a lock file for a round: on a machine on which several people measure, they take turns."""
     if lock is None:
         yield
         return
