@@ -70,8 +70,7 @@ class Child:
     """A contender on `threads` threads with its model open. Close it, or use `with`."""
 
     def __init__(self, contender: Contender, installed: Installed, model: Path, threads: int) -> None:
-        self.contender = contender
-        self.threads = threads
+        self.name = contender.name
         self._messages = TemporaryFile("w+", errors="replace")  # noqa: SIM115 - lives as long as the child
         module = installed.engine.module
         self._process = subprocess.Popen(
@@ -126,7 +125,7 @@ class Child:
         self._process.wait()
         self._messages.seek(0)
         lines = self._messages.read().strip().splitlines() or ["no message"]
-        raise PeerError(f"{self.contender.name}: exit status {self._process.returncode}, {lines[-1]}")
+        raise PeerError(f"{self.name}: exit status {self._process.returncode}, {lines[-1]}")
 
 
 def child_environment(threads: int) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from benchmarks.peer.agreement import Agreement, agree
 from benchmarks.peer.child import Answers, Child, Installed, PeerError, find
 from benchmarks.peer.models import Models
 from benchmarks.peer.registry import EDGEBIT, ENGINES, OWN, Contender, Engine
-from benchmarks.peer.rounds import Speeds, Workload, run_rounds, tokens
+from benchmarks.peer.rounds import Say, Speeds, Workload, run_rounds, tokens
 from benchmarks.peer.session import Floats
 from edgebit.errors import EdgebitError
 from edgebit.version import VERSION
@@ -21,8 +21,6 @@ CHECKED_TOKENS = 24
 # The reference names are what the tables show.
 MODEL, SILU = "the model", "the model with SiLU for relu²"
 INDEPENDENT = "transformers, float32"
-
-Say = Callable[[str], None]
 
 
 @dataclass
@@ -145,7 +143,7 @@ class Bench:
                     opened.append((row, stack.enter_context(child)))
             self.say(f"rounds ({self.workload.rounds}), {threads_text(threads)}")
             children = [child for _, child in opened]
-            speeds = run_rounds(children, self.workload, models.config.vocab_size, self.lock)
+            speeds = run_rounds(children, self.workload, models.config.vocab_size, self.lock, self.say)
         for (row, _), found in zip(opened, speeds, strict=True):
             row.speeds[threads] = found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,8 @@ from statistics import median
 
 from benchmarks.peer.child import Child
 from benchmarks.peer.worker import Timing
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def tokens(count: int, vocab_size: int) -> list[int]:
 
 
 def run_rounds(
-    children: Sequence[Child], workload: Workload, vocab_size: int, lock: Path | None
+    children: Sequence[Child], workload: Workload, vocab_size: int, lock: Path | None, say: Say
 ) -> list[Speeds]:
     """The speeds of each child. Every second round goes backwards: nobody always follows the same other."""
     prompt = tokens(workload.prompt, vocab_size)
@@ -65,6 +67,9 @@ def run_rounds(
         with held(lock):
             for child, found in reversed(order) if number % 2 else order:
                 found.add(workload, child.decode(prompt, following), child.prefill(long_prompt))
+                say(
+                    f"  {child.name}: decode {found.decode[-1]:.1f}, prefill {found.prefill[-1]:.1f} tokens/s"
+                )
     return speeds
 
 
