@@ -160,7 +160,7 @@ def test_rounds_are_interleaved_and_turn_round(tmp_path: Path) -> None:
     children = [Clockwork("a", calls, 0.5), Clockwork("b", calls, 0.25)]
     slow, fast = run_rounds(children, WORK, 300, tmp_path / "lock", said.append)  # type: ignore[arg-type]
     assert calls == ["a", "b", "a", "b", "b", "a"]
-    assert said[0] == "  a: decode 2.0, prefill 20.0 tokens/s"
+    assert said[0] == "  a: decode 2.0, prefill 20.0 token/s"
     assert slow.decode == [2, 2] and fast.median_decode == 4
     assert slow.prefill == [20, 20] and fast.median_prefill == 40
 
