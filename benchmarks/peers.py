@@ -25,14 +25,18 @@ from benchmarks.peer.comparison import Bench, Comparison  # noqa: E402
 from benchmarks.peer.conditions import conditions  # noqa: E402
 from benchmarks.peer.models import Models  # noqa: E402
 from benchmarks.peer.plot import write_plot  # noqa: E402
-from benchmarks.peer.registry import CONTENDERS, EDGEBIT, ENGINES, Contender  # noqa: E402
+from benchmarks.peer.registry import CONTENDERS, EDGEBIT, ENGINES, INDEPENDENT  # noqa: E402
 from benchmarks.peer.report import report, write_results  # noqa: E402
 from benchmarks.peer.rounds import Workload  # noqa: E402
 from edgebit.errors import EdgebitError  # noqa: E402
 
 QUICK = Workload(prompt=32, decode=24, prefill=512, rounds=3)
 FULL = Workload(prompt=32, decode=48, prefill=512, rounds=7)
-QUICK_ENGINES = (EDGEBIT, "llama.cpp")
+QUICK_CONTENDERS = [
+    contender
+    for contender in CONTENDERS
+    if contender == INDEPENDENT or (contender.full_size and contender.engine in (EDGEBIT, "llama.cpp"))
+]
 
 
 def main() -> None:
@@ -58,22 +62,21 @@ def run(arguments: argparse.Namespace) -> str:
     facts = conditions()
     checkpoint = arguments.checkpoint or _synthetic(arguments.work)
     models = Models(checkpoint, arguments.work / "whole", find(ENGINES["llama.cpp"], bench.pythons))
-    comparisons = [bench.compare("The whole model", models, _whole_model(arguments.quick))]
+    few_layers = models.cut(arguments.layers)
+    check = bench.check(few_layers, [c for c in CONTENDERS if not arguments.quick or c in QUICK_CONTENDERS])
+    whole = [row for row in check.rows if row.contender.full_size]
+    comparisons = [bench.time("the whole model", models, whole)]
     if not arguments.quick:
-        title = f"{arguments.layers} layers of it, for engines too slow for all"
-        comparisons.append(bench.compare(title, models.cut(arguments.layers), CONTENDERS))
+        title = f"the first {arguments.layers} layers, for engines too slow for all"
+        comparisons.append(bench.time(title, few_layers, check.rows))
     # Two sections and two plots: a quick run does not replace the figures of a long one.
     program, picture = (
         ("peers.py --quick", "peers_quick.png") if arguments.quick else ("peers.py", "peers.png")
     )
     plot = _plot(comparisons[0], arguments.output.with_name(picture))
-    section = report(program, comparisons, facts, plot)
+    section = report(program, check, comparisons, facts, plot)
     write_results(arguments.output, program, section)
     return section
-
-
-def _whole_model(quick: bool) -> list[Contender]:
-    return [c for c in CONTENDERS if c.full_size and (not quick or c.engine in QUICK_ENGINES)]
 
 
 def _synthetic(work: Path) -> Path:
@@ -108,7 +111,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--threads", type=_threads, default=[1, 2], help="numbers of threads (default: 1,2)")
     parser.add_argument("--rounds", type=int, help=f"default: {FULL.rounds}, --quick {QUICK.rounds}")
-    parser.add_argument("--layers", type=int, default=2, help="layers of the second comparison")
+    parser.add_argument("--layers", type=int, default=2, help="layers on which logits are checked")
     parser.add_argument("--lock", type=Path, help="a file to lock while timing, on shared machines")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""One comparison: every contender on one model, checked first, then timed."""
+"""What is found out about the engines: first whether they compute the model, then how fast they are."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from pathlib import Path
 from benchmarks.peer.agreement import Agreement, agree
 from benchmarks.peer.child import Answers, Child, Installed, PeerError, find
 from benchmarks.peer.models import Models
-from benchmarks.peer.registry import EDGEBIT, ENGINES, OWN, Contender, Engine
+from benchmarks.peer.registry import EDGEBIT, ENGINES, INDEPENDENT, OWN, Contender, Engine
 from benchmarks.peer.rounds import Say, Speeds, Workload, run_rounds, tokens
 from benchmarks.peer.session import Floats
 from edgebit.errors import EdgebitError
 from edgebit.version import VERSION
 
 CHECKED_TOKENS = 24
-# The reference names are what the tables show.
+# The references, as the tables call them.
 MODEL, SILU = "the model", "the model with SiLU for relu²"
-INDEPENDENT = "transformers, float32"
 
 
 @dataclass
 class Row:
-    """What was found out about one contender. `failure`: why it has no figures."""
+    """What is known of one contender. `failure`: why it has no figures."""
 
     contender: Contender
     agreement: Agreement | None = None
@@ -48,19 +47,29 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    title: str
+class Check:
+    """The logits of all contenders against a reference, on the first `layers` layers."""
+
     rows: Sequence[Row]
+    layers: int
+    reference: str  # the contender whose logits these are
     missing: Sequence[Engine]
     versions: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Speeds of contenders on one model."""
+
+    title: str
+    rows: Sequence[Row]
     threads: Sequence[int]
     workload: Workload
-    reference: str  # who computed the logits the others were held against
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all comparisons of a run share."""
+    """What all measurements of a run share."""
 
     pythons: tuple[str, ...]
     threads: Sequence[int]
@@ -75,53 +84,38 @@ class Bench:
             return Installed(engine, sys.executable, VERSION)
         return find(engine, self.pythons)
 
-    def compare(self, title: str, models: Models, contenders: Sequence[Contender]) -> Comparison:
-        """Raises EdgebitError where edgebit itself fails; a peer's failure is in its row."""
-        present = [contender for contender in contenders if self.installed(contender)]
-        engines = {contender.engine: self.installed(contender) for contender in present}
-        wanted = [contender.engine for contender in contenders]
-        rows = self._check(models, present)
-        for threads in self.threads:
-            self._time(models, [row for row in rows if row.agreement and row.contender.timed], threads)
-        return Comparison(
-            title=title,
-            rows=rows,
-            missing=[ENGINES[name] for name in dict.fromkeys(wanted) if name not in engines],
-            versions=[(found.engine.package, found.version) for found in engines.values() if found],
-            threads=self.threads,
-            workload=self.workload,
-            reference=_reference_name(rows),
-        )
-
-    @contextmanager
-    def _kept(self, row: Row) -> Iterator[None]:
-        """A peer that fails is kept with its reason; without edgebit there is nothing to compare."""
-        try:
-            yield
-        except EdgebitError as error:
-            if row.contender == OWN:
-                raise
-            row.failure = str(error)
-
     # ---- correctness -----------------------------------------------------------------------------
 
-    def _check(self, models: Models, contenders: Sequence[Contender]) -> list[Row]:
-        """A row for each contender with its agreement, or with the reason why it has none."""
-        rows, answers = [Row(contender) for contender in contenders], {}
+    def check(self, models: Models, contenders: Sequence[Contender]) -> Check:
+        """Everyone's logits on a model of few layers: in many, random weights amplify every rounding.
+
+        Raises EdgebitError where edgebit itself fails; a peer's failure is in its row.
+        """
+        rows = [Row(contender) for contender in contenders if self.installed(contender)]
+        answers: dict[Contender, Answers] = {}
         for row in rows:
             self.say(f"{row.contender.name}: model, logits")
-            with self._kept(row):
+            with _kept(row):
                 answers[row.contender] = self._answers(models, row.contender, row.contender.model)
-        references = self._references(models, answers)
+        reference = INDEPENDENT if INDEPENDENT in answers else OWN
+        references = self._references(models, answers, answers[reference])
         for row in rows:
             if row.contender in answers:
                 row.agreement = agree(references, answers[row.contender])
-        return rows
+        engines = {contender.engine: self.installed(contender) for contender in contenders}
+        return Check(
+            rows=rows,
+            layers=models.config.num_hidden_layers,
+            reference=reference.name,
+            missing=[ENGINES[name] for name, found in engines.items() if not found],
+            versions=[(found.engine.package, found.version) for found in engines.values() if found],
+        )
 
-    def _references(self, models: Models, answers: Mapping[Contender, Answers]) -> dict[str, Floats]:
-        """Logits to be near to: of transformers where it was asked for and runs, of edgebit otherwise."""
-        independent = [c for c in answers if c.name == INDEPENDENT]
-        references = {MODEL: answers[independent[0] if independent else OWN].logits}
+    def _references(
+        self, models: Models, answers: Mapping[Contender, Answers], reference: Answers
+    ) -> dict[str, Floats]:
+        """Logits to be near to. SiLU: what llama.cpp's BitNet graph computes whatever the model says."""
+        references = {MODEL: reference.logits}
         if models.config.hidden_act == "relu2" and len(answers) > 1:
             self.say("edgebit with SiLU: model, logits")
             references[SILU] = self._answers(models, OWN, "silu-bundle").logits
@@ -133,12 +127,19 @@ class Bench:
 
     # ---- speed -----------------------------------------------------------------------------------
 
+    def time(self, title: str, models: Models, checked: Sequence[Row]) -> Comparison:
+        """Speeds of those that were checked and run."""
+        rows = [Row(row.contender, row.agreement) for row in checked if row.agreement and row.contender.timed]
+        for threads in self.threads:
+            self._time(models, rows, threads)
+        return Comparison(title, rows, self.threads, self.workload)
+
     def _time(self, models: Models, rows: Sequence[Row], threads: int) -> None:
         with ExitStack() as stack:
             opened: list[tuple[Row, Child]] = []
             for row in rows:
                 self.say(f"{row.contender.name}: opens, {threads_text(threads)}")
-                with self._kept(row):
+                with _kept(row):
                     child = self._open(models, row.contender, row.contender.model, threads)
                     opened.append((row, stack.enter_context(child)))
             self.say(f"rounds ({self.workload.rounds}), {threads_text(threads)}")
@@ -154,10 +155,16 @@ class Bench:
         return Child(contender, installed, models.get(kind), threads)
 
 
+@contextmanager
+def _kept(row: Row) -> Iterator[None]:
+    """A peer that fails is kept with its reason; without edgebit there is nothing to compare."""
+    try:
+        yield
+    except EdgebitError as error:
+        if row.contender == OWN:
+            raise
+        row.failure = str(error)
+
+
 def threads_text(threads: int) -> str:
     return "1 thread" if threads == 1 else f"{threads} threads"
-
-
-def _reference_name(rows: Sequence[Row]) -> str:
-    answered = [row.contender.name for row in rows if row.agreement]
-    return INDEPENDENT if INDEPENDENT in answered else OWN.name

@@ -62,6 +62,10 @@ ENGINES: Mapping[str, Engine] = {
 }
 
 OWN = Contender("edgebit", EDGEBIT, "bundle")
+# The reference of all logits where it is installed.
+INDEPENDENT = Contender(
+    "transformers, float32", "transformers", "checkpoint", "float32", full_size=False, timed=False
+)
 # The fair peer: the same information per weight, and a head that is not quantised.
 FAIR_PEER = "llama.cpp TQ2_0, f16 head"
 CONTENDERS: tuple[Contender, ...] = (
@@ -107,5 +111,5 @@ CONTENDERS: tuple[Contender, ...] = (
         full_size=False,
         remark="weights unpacked to bfloat16",
     ),
-    Contender("transformers, float32", "transformers", "checkpoint", "float32", full_size=False, timed=False),
+    INDEPENDENT,
 )

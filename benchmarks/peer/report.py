@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.peer.agreement import TOLERANCE
-from benchmarks.peer.comparison import CHECKED_TOKENS, MODEL, Comparison, Row, threads_text
+from benchmarks.peer.comparison import CHECKED_TOKENS, MODEL, Check, Comparison, Row, threads_text
 from benchmarks.peer.registry import FAIR_PEER, OWN
 from benchmarks.peer.rounds import Speeds
 
@@ -15,33 +15,39 @@ HEADING = "# Results of benchmarks"
 
 
 def report(
-    program: str, comparisons: Sequence[Comparison], conditions: Mapping[str, str], plot: str | None
+    program: str,
+    check: Check,
+    comparisons: Sequence[Comparison],
+    conditions: Mapping[str, str],
+    plot: str | None,
 ) -> str:
     """The whole section, Markdown; `program` is the command that measured it."""
-    parts = [f"## Side by side with other engines: `{program}`", _conditions(comparisons, conditions)]
+    parts = [f"## Side by side with other engines: `{program}`", _conditions(check, comparisons, conditions)]
+    parts += ["### Who computes the model", agreement_table(check)]
+    for comparison in comparisons:
+        parts += [f"### Speed: {comparison.title}", speed_table(comparison), _notes(comparison)]
     if plot:
         parts.append(f"![tokens per second, by engine and threads]({plot})")
-    for comparison in comparisons:
-        parts += [f"### {comparison.title}", agreement_table(comparison), speed_table(comparison)]
-        parts += _notes(comparison)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def agreement_table(comparison: Comparison) -> str:
+def agreement_table(check: Check) -> str:
     """What each engine computes; it stands before any speed."""
-    lines = [
-        f"Logits of {CHECKED_TOKENS} tokens against those of {comparison.reference}: mean KL divergence of a "
-        f"prefill (tolerance {TOLERANCE}), and how often decoding token by token chooses the same token."
-    ]
+    text = (
+        f"Logits of {CHECKED_TOKENS} tokens against those of {check.reference}, on the first {check.layers} "
+        "layers (in many, random weights amplify every rounding). KL: mean divergence of a prefill in nats, "
+        f"tolerance {TOLERANCE}. Same token: how often decoding token by token chooses the reference's."
+    )
     table = [["Engine", "Computes", "KL", "Same token"]]
-    for row in comparison.rows:
+    for row in check.rows:
         if row.agreement is None:
             table.append([row.contender.name, f"not run: {row.failure}", "", ""])
             continue
         name = row.contender.name
-        divergence = "reference" if name == comparison.reference else f"{row.agreement.divergence:.1e}"
+        divergence = "reference" if name == check.reference else f"{row.agreement.divergence:.1e}"
         table.append([name, _computes(row), divergence, f"{row.agreement.top1:.0%}"])
-    return "\n".join(lines) + "\n\n" + markdown_table(table)
+    missing = [f"* {engine.name} is not installed: `{engine.install}`" for engine in check.missing]
+    return "\n\n".join([text, markdown_table(table), *(["\n".join(missing)] if missing else [])])
 
 
 def speed_table(comparison: Comparison) -> str:
@@ -88,8 +94,7 @@ def write_results(file: Path, program: str, section: str) -> None:
 # ---- parts -----------------------------------------------------------------------------------------
 
 
-def _conditions(comparisons: Iterable[Comparison], conditions: Mapping[str, str]) -> str:
-    versions = dict(pair for comparison in comparisons for pair in comparison.versions)
+def _conditions(check: Check, comparisons: Iterable[Comparison], conditions: Mapping[str, str]) -> str:
     others = [
         others
         for comparison in comparisons
@@ -101,7 +106,7 @@ def _conditions(comparisons: Iterable[Comparison], conditions: Mapping[str, str]
     if others:
         busy = f"median {median(others):.2f}, at most {max(others):.2f}"
         facts["CPUs kept busy by other processes during the timed runs"] = busy
-    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts["Versions"] = ", ".join(f"{name} {version}" for name, version in check.versions)
     return "\n".join(f"* {name}: {value}" for name, value in facts.items())
 
 
@@ -139,13 +144,8 @@ def _ratios(own: Row, row: Row) -> str:
     return f"{decode}; {prefill}"
 
 
-def _notes(comparison: Comparison) -> list[str]:
-    notes = [f"{engine.name} is not installed: `{engine.install}`" for engine in comparison.missing]
-    notes += [
-        f"{row.contender.name} was not timed: {row.failure}"
-        for row in comparison.rows
-        if row.agreement and row.failure
-    ]
+def _notes(comparison: Comparison) -> str:
+    notes = [f"{row.contender.name} was not timed: {row.failure}" for row in comparison.rows if row.failure]
     if any(row.contender.name == FAIR_PEER and row.is_timed for row in comparison.rows):
         notes.append(f"The fair peer of lossless edgebit is {FAIR_PEER}: nothing is quantised in its head.")
-    return ["\n".join(f"* {note}" for note in notes)]
+    return "\n".join(f"* {note}" for note in notes)

@@ -15,7 +15,7 @@ from benchmarks import peers
 from benchmarks.peer import comparison as comparison_module
 from benchmarks.peer.agreement import Agreement, agree, divergence
 from benchmarks.peer.child import Answers, Child, Installed, PeerError, find, interpreters
-from benchmarks.peer.comparison import MODEL, SILU, Comparison, Row
+from benchmarks.peer.comparison import MODEL, SILU, Check, Comparison, Row
 from benchmarks.peer.registry import CONTENDERS, ENGINES, FAIR_PEER, OWN
 from benchmarks.peer.report import agreement_table, markdown_table, place, report, speed_table
 from benchmarks.peer.rounds import Speeds, Workload, run_rounds
@@ -30,16 +30,13 @@ def speeds(decode: float, prefill: float) -> Speeds:
     return Speeds([decode, decode - 1, decode + 1], [prefill] * 3, [0.25] * 3)
 
 
-def compared(*rows: Row, missing: Sequence[str] = ()) -> Comparison:
-    return Comparison(
-        title="The whole model",
-        rows=rows,
-        missing=[ENGINES[name] for name in missing],
-        versions=[("llama-cpp-python", "0.3")],
-        threads=[1, 2],
-        workload=WORK,
-        reference="edgebit",
-    )
+def compared(*rows: Row) -> Comparison:
+    return Comparison("the whole model", rows, threads=[1, 2], workload=WORK)
+
+
+def checked(*rows: Row, missing: Sequence[str] = ()) -> Check:
+    absent = [ENGINES[name] for name in missing]
+    return Check(rows, 2, "edgebit", absent, versions=[("llama-cpp-python", "0.3")])
 
 
 def row(contender: object, agreement: Agreement, decode: float, prefill: float) -> Row:
@@ -96,26 +93,27 @@ def test_speeds_are_medians_with_their_ratios() -> None:
 def test_a_speed_of_other_logits_is_never_without_the_remark() -> None:
     table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
     assert "**other logits (KL 4.3e+00)**" in table
-    checked = agreement_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
-    assert f"| {FAIR_PEER} | **something else** (nearest: the model) | 4.3e+00 | 25% |" in checked
+    found = agreement_table(checked(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
+    assert f"| {FAIR_PEER} | **something else** (nearest: the model) | 4.3e+00 | 25% |" in found
 
 
 def test_what_did_not_run_says_why_and_has_no_speed() -> None:
     failed = Row(LLAMA, failure="llama.cpp does not load this file")
-    text = report("peers.py", [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
+    text = report("peers.py", checked(OWN_ROW, failed), [compared(OWN_ROW)], {"CPU": "one"}, plot=None)
     assert f"| {FAIR_PEER} | not run: llama.cpp does not load this file |" in text
     assert text.count(FAIR_PEER) == 1
 
 
 def test_what_was_checked_but_not_timed_says_why() -> None:
     failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), {1: speeds(9, 9)}, failure="out of memory")
-    text = report("peers.py", [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
+    text = report("peers.py", checked(OWN_ROW), [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
     assert f"* {FAIR_PEER} was not timed: out of memory" in text
     assert f"| {FAIR_PEER} | yes |" not in text
 
 
 def test_conditions_and_missing_engines_are_named() -> None:
-    text = report("peers.py", [compared(OWN_ROW, missing=["litespark"])], {"CPU": "one"}, plot="peers.png")
+    check = checked(OWN_ROW, missing=["litespark"])
+    text = report("peers.py", check, [compared(OWN_ROW)], {"CPU": "one"}, plot="peers.png")
     assert "* CPU: one\n" in text
     assert "* CPUs kept busy by other processes during the timed runs: median 0.25, at most 0.25" in text
     assert "* Versions: llama-cpp-python 0.3" in text
@@ -160,7 +158,7 @@ def test_rounds_are_interleaved_and_turn_round(tmp_path: Path) -> None:
     children = [Clockwork("a", calls, 0.5), Clockwork("b", calls, 0.25)]
     slow, fast = run_rounds(children, WORK, 300, tmp_path / "lock", said.append)  # type: ignore[arg-type]
     assert calls == ["a", "b", "a", "b", "b", "a"]
-    assert said[0] == "  a: decode 2.0, prefill 20.0 token/s"
+    assert said[0] == "  a: decode 2.0, prefill 20.0 tokens/s"
     assert slow.decode == [2, 2] and fast.median_decode == 4
     assert slow.prefill == [20, 20] and fast.median_prefill == 40
 
