@@ -1,9 +1,9 @@
 """An embedding table as two lossless planes: what the exact lm_head screens, and what it decodes rows from.
 
 An entry e of a row with step S (a power of two) has the 16-bit code ``256 e / S + 32768``. Plane 1 holds its
-top 6 bits, plane 2 the other 10. Codes are exact for |e| ≥ S / 2; the rest (*escapes*) and 16 outlier columns
-are kept as bfloat16 beside them. Beside plane 1 a row has 64 coefficients and five numbers that bound what it
-leaves out.
+top 6 bits, plane 2 the other 10. Codes are exact for S / 2 ≤ |e| < 128 S; the rest (*escapes*: small entries,
+and a few large ones that are clipped) and 16 outlier columns are kept as bfloat16 beside them. Beside plane 1
+a row has 64 coefficients and five numbers that bound what it leaves out.
 
 Columns are padded to a multiple of 256 (*plane width*), rows to a multiple of 16. Sections, little-endian:
 
@@ -18,9 +18,9 @@ Columns are padded to a multiple of 256 (*plane width*), rows to a multiple of 1
 * ``components`` f32 [width][64] and ``sigma`` f64 [64]: P and σ of `Components`.
 
 **Bounds.** With ê of plane 1, δ = e - ê and c = Pᵀδ: N ≥ ‖δ - Pc‖, c∘σ = sa q + α with integers q and A ≥
-‖α‖, K ≥ max(‖e‖, ‖ê‖, ‖c‖). δ is split into δ̃, a vector of integers below 2¹⁰ in units of S / 256 (plane 2),
-and ρ, what escapes lose. P has integers in units of 2⁻²⁰, so that c̃ = Pᵀδ̃ is exact in float64 in any order
-of summation, and
+‖α‖, K ≥ max(‖e‖, ‖ê‖, ‖c‖). δ is split into δ̃, a vector of small integers in units of S / 256 (plane 2 and
+what was clipped), and ρ, what rounding loses. P has integers in units of 2⁻²⁰, so that c̃ = Pᵀδ̃ is exact in
+float64 in any order of summation, and
 
     ‖δ̃ - Pc̃‖² = ‖δ̃‖² - 2 ‖c̃‖² + c̃ᵀ(PᵀP)c̃,   ‖Pᵀρ‖ ≤ p ‖ρ‖,   ‖ρ - PPᵀρ‖ ≤ max(1, p² - 1) ‖ρ‖
 
@@ -31,11 +31,11 @@ with p² the largest row sum of |PᵀP|, at least its largest eigenvalue. What f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from edgebit.compiler.head_codes import F32, U16, Coded, encode, step_exponents
 from edgebit.compiler.head_components import COMPONENTS, OUTLIERS, Components, Floats
 from edgebit.compiler.memory import align
 from edgebit.compiler.weights import ROWS, Array, Chunks, bfloat16_rows
@@ -44,8 +44,6 @@ from edgebit.errors import CompileError
 GROUP = 256
 """Columns of a group of lines; the plane width is a multiple."""
 
-_LARGEST_STEPS = 127.5  # a row's largest entry in steps
-_SMALLEST_STEP = -120  # exponent: steps / 256 are normal or at least exact float32
 _LARGEST_COEFFICIENT = 32500
 _MOST_ESCAPES = 1 / 8  # of the entries: beyond, the planes are larger than the table by half
 _BOUND_BITS = 12
@@ -54,27 +52,10 @@ _ROW_BLOCK = 256  # rows worked on at a time: they stay in the cache
 _INDEXABLE = 2**31  # bytes of a section that kernels can index
 
 U8 = npt.NDArray[np.uint8]
-U16 = npt.NDArray[np.uint16]
-F32 = npt.NDArray[np.float32]
 
 
 class PlanesDoNotPay(CompileError):
     """The table is stored better as it is; the message says why."""
-
-
-@dataclass(frozen=True)
-class _Coded:
-    """Rows of the table: float32 values and codes [n][H], step exponents [n] (S = 2**exponent)."""
-
-    values: F32
-    codes: U16
-    exponents: npt.NDArray[np.int32]
-
-    @property
-    def decoded(self) -> F32:
-        """What the codes stand for."""
-        unit = np.ldexp(np.float32(1.0), self.exponents - 8)
-        return (self.codes.astype(np.float32) - np.float32(32768.0)) * unit[:, None]
 
 
 class PlanePacker:
@@ -97,6 +78,7 @@ class PlanePacker:
             raise PlanesDoNotPay(f"tensor {name}: {rows} × {columns} values are more than planes can index")
         self._coefficients = np.zeros((rows, COMPONENTS), np.int16)
         self._bounds = np.zeros((self._padded_rows, 5), np.float32)
+        self._exponents = np.zeros(rows, np.int32)
         self._outliers = np.zeros((rows, OUTLIERS), np.uint16)
         self._escapes: list[U16] = []
         self._escape_counts = np.zeros(rows, np.int64)
@@ -152,9 +134,9 @@ class PlanePacker:
         bound = _Bound(self._components)
         found = 0
         for rows, bits in self._blocks():
-            coded = _encode(bits, self._components.outliers)
-            decoded = coded.decoded
-            escaped = decoded.view(np.uint32) != coded.values.view(np.uint32)
+            self._exponents[rows] = step_exponents(bits, self._components.outliers)
+            coded = encode(bits, self._exponents[rows])
+            escaped = coded.decoded.view(np.uint32) != coded.values.view(np.uint32)
             escaped[:, self._components.outliers] = False
             row, column = np.nonzero(escaped)
             found += len(row)
@@ -166,13 +148,13 @@ class PlanePacker:
             self._escapes.append(np.stack([column.astype(np.uint16), bits[row, column]], axis=1))
             self._escape_counts[rows] = np.bincount(row, minlength=len(bits))
             self._outliers[rows] = bits[:, self._components.outliers]
-            lost = (coded.values[row, column].astype(np.float64) - decoded[row, column]) ** 2
+            lost = (coded.values[row, column].astype(np.float64) - coded.rounded[row, column]) ** 2
             rho = np.sqrt(np.bincount(row, weights=lost, minlength=len(bits)))
             self._coefficients[rows], self._bounds[rows] = bound.measure(coded, rho)
 
     def _plane1(self) -> Iterator[bytes]:
         for rows, bits in self._blocks():
-            codes = self._padded_codes(bits)
+            codes = self._codes(rows, bits)
             top = (codes >> np.uint16(10)).astype(np.uint8).reshape(len(bits), -1, 4, 64)
             packed = np.empty((len(bits), self._plane1_bytes), np.uint8)
             coefficients = self._coefficients[rows].astype(np.int32) + 32768
@@ -186,17 +168,18 @@ class PlanePacker:
         yield bytes((self._padded_rows - self.rows) * self._plane1_bytes)
 
     def _plane2(self) -> Iterator[bytes]:
-        for _rows, bits in self._blocks():
-            codes = self._padded_codes(bits)
+        for rows, bits in self._blocks():
+            codes = self._codes(rows, bits)
             packed = np.empty((len(bits), self._plane2_bytes), np.uint8)
             packed[:, : self.width] = codes  # the low byte
             middle = (codes >> np.uint16(8)).astype(np.uint8) & np.uint8(3)
             packed[:, self.width :] = _crumbs(middle.reshape(len(bits), -1, 4, 64)).reshape(len(bits), -1)
             yield packed.tobytes()
 
-    def _padded_codes(self, bits: U16) -> U16:
+    def _codes(self, rows: slice, bits: U16) -> U16:
+        """Codes of rows, padding columns included."""
         codes = np.full((len(bits), self.width), 32768, np.uint16)
-        codes[:, : self.columns] = _encode(bits, self._components.outliers).codes
+        codes[:, : self.columns] = encode(bits, self._exponents[rows]).codes
         return codes
 
 
@@ -212,11 +195,11 @@ class _Bound:
         self.norm = np.sqrt(largest)  # p
         self.complement = max(1.0, largest - 1.0)
 
-    def measure(self, coded: _Coded, rho: Floats) -> tuple[npt.NDArray[np.int16], F32]:
+    def measure(self, coded: Coded, rho: Floats) -> tuple[npt.NDArray[np.int16], F32]:
         """q [n][64] and S, sa, N, A, K [n][5] of rows whose escapes lose ``rho`` (norms)."""
         step = np.ldexp(1.0, coded.exponents)
         first = 4.0 * (coded.codes >> np.uint16(10)) - 126.0  # ê in steps
-        rest = (coded.codes & np.uint16(1023)).astype(np.float64) - 512.0  # δ̃ in steps / 256
+        rest = coded.units - 256.0 * first  # δ̃ in steps / 256
         rest[:, self.outliers] = 0.0
         principal = rest @ self.principal
         energy = _squares(rest)
@@ -242,20 +225,6 @@ class _Bound:
         ]
         rounded = [_round_up(np.asarray(bound) * (1 + _LOST)) for bound in bounds]
         return q, np.stack([step.astype(np.float32), unit, *rounded], axis=1)
-
-
-def _encode(bits: U16, outliers: npt.NDArray[np.int64]) -> _Coded:
-    values = (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    magnitudes = np.abs(values)
-    magnitudes[:, outliers] = 0.0
-    largest = magnitudes.max(axis=1).astype(np.float64)
-    mantissa, exponents = np.frexp(largest / _LARGEST_STEPS)
-    exponents = np.where(mantissa == 0.5, exponents - 1, exponents)  # a power of two is its own step
-    exponents = np.where(largest > 0.0, np.maximum(exponents, _SMALLEST_STEP), _SMALLEST_STEP)
-    with np.errstate(over="ignore"):  # outliers
-        scaled = values * np.ldexp(np.float32(1.0), 4 - exponents)[:, None] * np.float32(16.0)
-    codes = np.clip(np.rint(scaled), -32768.0, 32767.0) + np.float32(32768.0)
-    return _Coded(values, codes.astype(np.uint16), exponents.astype(np.int32))
 
 
 def _quantise(scaled: Floats) -> tuple[F32, npt.NDArray[np.int16]]:

@@ -193,6 +193,24 @@ def test_screening_leaves_few_rows() -> None:
         assert survivors.sum() < len(table) / 50
 
 
+def test_a_step_is_halved_where_clipping_costs_less_than_coarse_codes() -> None:
+    """One entry of each row beyond 127.5 / 128, for which the step would be 1/64."""
+    table = bf16(np.random.default_rng(12).uniform(-0.95, 0.95, (16, 256)))
+    components = packer(table)._components
+    column = np.setdiff1d(np.arange(256), components.outliers)[:16]
+
+    def steps(largest: float) -> Array:
+        table[np.arange(16), column] = bf16(np.array(largest))
+        sections = sections_of(packer(table, components).sections(), 16)
+        for v, row in enumerate(table):
+            np.testing.assert_array_equal(sections.row(v), row.astype(np.uint32) << 16)
+        return sections.bounds[0, 0]
+
+    assert (steps(0.99) == 2.0**-7).all()
+    assert (steps(-1.2) == 2.0**-7).all()  # (1.2 · 128 - 127.5)² = 681 < 4 · 256
+    assert (steps(1.3) == 2.0**-6).all()
+
+
 def test_rows_of_padding_have_no_bounds_and_zero_bytes() -> None:
     sections = packed(normal(np.random.default_rng(3), 17, 64))
     assert sections.bounds.shape == (2, 5, 16) and sections.plane1.shape == (32, 128 + 192)
