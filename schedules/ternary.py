@@ -198,6 +198,7 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
         Y = T.match_buffer(out, (tokens, out_stride(stride, count)), "float32")
         with T.sblock("root"):
             acc = T.sblock_alloc_buffer((group, tile.tokens, 16), "int32")
+            # Positions are let variables: of an axis bound to `a * i + b` TVM's tensorize forgets the b.
             for c, t in T.grid(count * unit // group, tiles):
                 block: T.let = c * group
                 first: T.let = t * (tokens // tiles) + T.min(t, tokens % tiles)
