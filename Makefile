@@ -1,19 +1,24 @@
 # make demo    compile the built-in model for this machine and talk to it
 # make test    all checks: lint, types, tests, ARM bundles in an emulated ARM userland
-# Both do everything on a fresh machine. Nothing outside this folder is touched, but for Debian packages that
+# make test-exact   equal bits at the shapes of 2B-4T: tiers, threads, prompt lengths, lm_head, guessing (ten minutes)
+# All do everything on a fresh machine. Nothing outside this folder is touched, but for Debian packages that
 # tests need and that root may install.
 
 PYTHON ?= python3
 BIN := .venv/bin
 ARM_CACHE := .cache/arm
 
-.PHONY: demo test lint types prepare device clean
+.PHONY: demo test test-exact lint types prepare device clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: lint types prepare
 	scripts/run_tests.sh $(ARM_CACHE)
+
+# No processes side by side: each test uses all CPUs.
+test-exact: .venv/installed-dev
+	$(BIN)/pytest -m exact tests/exact
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -24,6 +24,9 @@ def run_command(
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same answer, on every device.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, show_default="the CPUs worth using")] = None,
+    no_speculation: Annotated[
+        bool, typer.Option("--no-speculation", help="Never try several tokens at once; the text is the same.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text, without the chat format.")] = False,
 ) -> None:
     """Print the model's answer to one prompt, and its speed."""
@@ -37,6 +40,7 @@ def run_command(
             "top_p": top_p,
             "min_p": min_p,
             "seed": seed,
+            "speculate": not no_speculation,
         }
         pieces = (
             model.generate(prompt, **sampling)

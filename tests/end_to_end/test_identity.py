@@ -31,7 +31,16 @@ def logits(bundle: Path, tokens: list[int], threads: int = 1, **environment: str
     return result.stdout
 
 
-def test_prefill_equals_token_by_token_decoding(tiny: TinyModel) -> None:
+def test_decoding_one_by_one_equals_prefill(tiny: TinyModel) -> None:
+    with load(tiny.bundle) as model:
+        together = np.frombuffer(model.logits(PROMPT), np.uint32).reshape(len(PROMPT), -1)
+        model._engine.rewind(0)
+        for token, expected in zip(PROMPT, together, strict=True):
+            one = np.asarray(model._engine.evaluate_all([token])).view(np.uint32)
+            np.testing.assert_array_equal(one[0], expected)
+
+
+def test_prefill_does_not_depend_on_where_it_is_cut(tiny: TinyModel) -> None:
     with load(tiny.bundle) as model:
         together = np.frombuffer(model.logits(PROMPT), np.uint32).reshape(len(PROMPT), -1)
     with load(tiny.bundle) as model:
