@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -38,9 +37,8 @@ def engine_of(bundle: Path, threads: int = 2, tier: str | None = None) -> Iterat
 
 def last_logits(engine: Engine) -> npt.NDArray[np.uint32]:
     """Bits of all logits of the token evaluated last."""
-    address = engine._library.eb_logits(engine._open())
-    row = (ctypes.c_float * engine.info.vocab_size).from_address(address)
-    return np.array(row, np.float32).view(np.uint32)
+    pointer = engine._library.eb_logits(engine._open())
+    return np.ctypeslib.as_array(pointer, (engine.info.vocab_size,)).copy().view(np.uint32)
 
 
 def all_logits(engine: Engine, tokens: Sequence[int]) -> npt.NDArray[np.uint32]:
