@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from edgebit.bundle.link import LIBRARY, link_library
 from edgebit.bundle.writer import WEIGHTS
 from edgebit.compiler import CompiledModel, Target, compile_graph
-from edgebit.compiler.head import ExactHead
+from edgebit.compiler.head import ExactHead, HeadForm
 from edgebit.compiler.head_components import Components, calibrate
 from edgebit.compiler.plan import CHUNK, Head, Space
 from edgebit.compiler.target import host_target
@@ -50,17 +50,24 @@ def calibrated(graph: OnnxModel, table: Callable[[], Array], folder: Path, progr
 
     ``folder`` is an empty one for the weights. Raises CompileError, LinkError.
     """
+    form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
+    states, weights = run_on_text(graph, form, folder, progress)
+    return Calibration(calibrate(states, table), weights, folder / WEIGHTS)
+
+
+def run_on_text(graph: OnnxModel, form: HeadForm, folder: Path, progress: Progress) -> tuple[States, Weights]:
+    """Hidden states [n][H] behind each token of the built-in text, the embedding kept in ``form``; and the
+    weights of the model that ran, written to ``folder``. Raises CompileError, LinkError.
+    """
     ids = text_tokens(graph)
     tokens = sorted(set(ids))
-    form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
     compiled = compile_graph(graph, _this_machine(), len(ids), progress, form, tokens)
     progress.stage("calibrate")
     with (folder / WEIGHTS).open("wb") as file:
         identity = compiled.weights.write(file, progress.advance)
     library = link_library(compiled.target, compiled.plan_source(identity), compiled.objects)
     (folder / LIBRARY).write_bytes(library)
-    states = hidden_states(folder, compiled, [tokens.index(token) for token in ids])
-    return Calibration(calibrate(states, table), compiled.weights, folder / WEIGHTS)
+    return hidden_states(folder, compiled, [tokens.index(token) for token in ids]), compiled.weights
 
 
 def text_tokens(graph: OnnxModel) -> list[int]:

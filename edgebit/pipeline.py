@@ -16,7 +16,7 @@ from edgebit.model import builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
 
 AUTO = "auto"
-HEADS = (AUTO, "exact", "full")
+HEADS = (AUTO, "exact", "full", "int8")
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
 SPECIAL_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the later one wins

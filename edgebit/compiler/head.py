@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from edgebit.compiler.head_components import Components
+from edgebit.compiler.head_int8 import int8_sections
 from edgebit.compiler.head_planes import GROUP, PlanePacker
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import COUNT, Argument, HeadKind, KernelInstance, Scalar, Space, constant
 from edgebit.compiler.sections import Sections
-from edgebit.compiler.weights import Chunks
+from edgebit.compiler.weights import PADDING, Chunks
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,22 @@ class ExactHead:
             return packer.sections()
 
         return sections.weights.add_group(table.name, packed)
+
+
+@dataclass(frozen=True)
+class Int8Head:
+    """int8 rows with one scale each: lossy, for machines that have no room for more."""
+
+    def embedding(self, sections: Sections, table: Any, width: int) -> EmbeddingKernel:
+        places = self._rows(sections, table)
+        weights = tuple(Argument(Space.WEIGHTS, places[name]) for name in ("table", "scales"))
+        return EmbeddingKernel(KernelInstance("embedding_int8"), weights, (COUNT, constant(width // PADDING)))
+
+    def logits(self, sections: Sections, table: Any) -> HeadLayout:
+        kernels = {"lm_head": KernelInstance("lm_head_int8"), "quantize": KernelInstance("quantize")}
+        return HeadLayout(HeadKind.INT8, kernels, self._rows(sections, table))
+
+    def _rows(self, sections: Sections, variable: Any) -> dict[str, int]:
+        table = sections.table(variable)
+        made = partial(int8_sections, table.name, table.rows, table.columns, table.data)
+        return sections.weights.add_group(table.name, made)
