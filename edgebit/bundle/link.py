@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edgebit.bundle.elf import SharedLibrary, read_shared_library
@@ -45,9 +45,9 @@ class ToolOutput(Exception):
 
 
 def link_library(
-    target: Target, plan_source: str, objects: Mapping[str, bytes], native: Path = NATIVE
+    target: Target, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path = NATIVE
 ) -> bytes:
-    """libmodel.so of one bundle: `native`/*.c, the generated plan.c and one relocatable object per tier.
+    """libmodel.so of one bundle: `native`/*.c, the generated plan.c and the kernels of every tier.
 
     Raises LinkError with the first complaint of the tool, or naming what in it a device could not load.
     """
@@ -63,7 +63,7 @@ def link_library(
     return image
 
 
-def lay_out(work: Path, plan_source: str, objects: Mapping[str, bytes], native: Path) -> list[str]:
+def lay_out(work: Path, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path) -> list[str]:
     """Copies every input into the working folder; returns the inputs' relative paths in link order."""
     sources = sorted(native.glob("*.c"))
     if not sources:
@@ -71,9 +71,12 @@ def lay_out(work: Path, plan_source: str, objects: Mapping[str, bytes], native: 
     for path in [*sources, *sorted(native.glob("*.h"))]:
         (work / path.name).write_bytes(path.read_bytes())
     (work / "plan.c").write_text(plan_source, "utf-8")
-    for tier, code in objects.items():
-        (work / f"kernels-{tier}.o").write_bytes(code)
-    return [*(path.name for path in sources), "plan.c", *(f"kernels-{tier}.o" for tier in objects)]
+    kernels = {
+        f"kernels-{tier}-{i}.o": code for tier, codes in objects.items() for i, code in enumerate(codes)
+    }
+    for name, code in kernels.items():
+        (work / name).write_bytes(code)
+    return [*(path.name for path in sources), "plan.c", *kernels]
 
 
 def public_functions(header: Path) -> list[str]:

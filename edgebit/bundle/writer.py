@@ -9,7 +9,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -49,7 +49,7 @@ class CompiledModel(Protocol):
     @property
     def target(self) -> Target: ...
     @property
-    def objects(self) -> Mapping[str, bytes]: ...  # relocatable object by tier, best first
+    def objects(self) -> Mapping[str, Sequence[bytes]]: ...  # relocatable objects by tier, best first
     @property
     def weights(self) -> WeightsFile: ...
     @property

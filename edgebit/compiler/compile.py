@@ -10,7 +10,7 @@ from edgebit.compiler.decoder import LOGITS, check_decoder
 from edgebit.compiler.fusion import fuse
 from edgebit.compiler.head import FullHead, HeadForm
 from edgebit.compiler.importer import import_onnx
-from edgebit.compiler.kernels import build_object
+from edgebit.compiler.kernels import build_objects
 from edgebit.compiler.memory import align
 from edgebit.compiler.planner import plan
 from edgebit.compiler.target import Target
@@ -57,7 +57,7 @@ def compile_graph(
     objects = {}
     for name in target.tiers:
         report.stage(f"kernels {name}")
-        objects[name] = build_object(execution.kernels, TIERS[name], target.triple)
+        objects[name] = build_objects(execution.kernels, TIERS[name], target.triple)
     return CompiledModel(model.metadata, target, execution, weights, objects)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgebit.compiler.emit import plan_source
@@ -16,7 +16,7 @@ from edgebit.schedules.tier import TIERS
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """Plan, weights and kernels of one model for one target. ``objects``: relocatable object by tier name,
+    """Plan, weights and kernels of one model for one target. ``objects``: relocatable objects by tier name,
     best first.
     """
 
@@ -24,7 +24,7 @@ class CompiledModel:
     target: Target
     plan: Plan
     weights: Weights
-    objects: Mapping[str, bytes]
+    objects: Mapping[str, Sequence[bytes]]
 
     def plan_source(self, weights_id: bytes) -> str:
         """plan.c for a weights.bin of this id."""

@@ -102,8 +102,8 @@ class FakeModel:
     memory: dict[str, int] = field(default_factory=lambda: {"weights": 4160, "cache": 1 << 20})
 
     @property
-    def objects(self) -> dict[str, bytes]:
-        return {"fake": kernel_object(self.target)}
+    def objects(self) -> dict[str, list[bytes]]:
+        return {"fake": [kernel_object(self.target)]}
 
     def plan_source(self, weights_id: bytes) -> str:
         return plan_source(weights_id)

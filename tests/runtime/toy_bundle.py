@@ -96,7 +96,7 @@ class ToyModel:
 
     def __init__(self, table: Mapping[int, int]) -> None:
         self.target: Target = host_target()
-        self.objects: Mapping[str, bytes] = {}  # the kernels are in plan.c
+        self.objects: Mapping[str, list[bytes]] = {}  # the kernels are in plan.c
         self.weights = ToyWeights(toy_weights(followers=table))
         self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
         self.plan_summary: Facts = PLAN
