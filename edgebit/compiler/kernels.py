@@ -19,8 +19,8 @@ def build_objects(kernels: Iterable[KernelInstance], tier: Tier, triple: str) ->
 
 @cache
 def _build(instance: KernelInstance, tier: Tier, triple: str) -> bytes:
-    """Kernels take shapes as arguments, so models and forms of the lm_head share most of them: a process builds
-    each once.
+    """Kernels take shapes as arguments, so models and forms of the lm_head share most of them: a process
+    builds each once.
     """
     kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
     functions = {symbol(tier.name, instance): kernel.prim_func}

@@ -19,7 +19,7 @@ PLAN = plan_source(bytes(range(32)))
 
 
 def link_fake(target: Target, native: Path) -> bytes:
-    return link.link_library(target, PLAN, {"fake": kernel_object(target)}, native)
+    return link.link_library(target, PLAN, {"fake": [kernel_object(target)]}, native)
 
 
 @pytest.mark.parametrize("name", sorted(known_targets()))
