@@ -27,18 +27,19 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     context: int | None = None,
     progress: Progress = SILENT,
     head: str = "auto",
+    kv: str = "f16",
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
     `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the
     built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to
-    what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; no kind but
-    "int8" changes a result. Raises EdgebitError; an error leaves no folder behind and an existing bundle as
-    it was.
+    what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; `kv`: the
+    KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning. Raises
+    EdgebitError; an error leaves no folder behind and an existing bundle as it was.
     """
     from edgebit.pipeline import compile_bundle
 
-    return compile_bundle(model, target, output, context, head, progress)
+    return compile_bundle(model, target, output, context, head, kv, progress)
 
 
 def export(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:

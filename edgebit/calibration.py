@@ -18,8 +18,8 @@ from tokenizers import Tokenizer
 
 from edgebit.bundle.link import LIBRARY, link_library
 from edgebit.bundle.writer import WEIGHTS
-from edgebit.compiler import CompiledModel, Target, compile_graph
-from edgebit.compiler.head import ExactHead, HeadForm
+from edgebit.compiler import CompiledModel, CompileOptions, Target, compile_graph
+from edgebit.compiler.head import ExactHead
 from edgebit.compiler.head_components import Components, calibrate
 from edgebit.compiler.plan import CHUNK, Head, Space
 from edgebit.compiler.target import host_target
@@ -45,23 +45,29 @@ class Calibration:
     path: Path
 
 
-def calibrated(graph: OnnxModel, table: Callable[[], Array], folder: Path, progress: Progress) -> Calibration:
+def calibrated(
+    graph: OnnxModel, table: Callable[[], Array], kv: str, folder: Path, progress: Progress
+) -> Calibration:
     """Run ``graph`` on the built-in text and find the components of its lm_head ``table`` [V][H].
 
     ``folder`` is an empty one for the weights. Raises CompileError, LinkError.
     """
     form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
-    states, weights = run_on_text(graph, form, folder, progress)
+    states, weights = run_on_text(graph, CompileOptions(form=form, kv=kv), folder, progress)
     return Calibration(calibrate(states, table), weights, folder / WEIGHTS)
 
 
-def run_on_text(graph: OnnxModel, form: HeadForm, folder: Path, progress: Progress) -> tuple[States, Weights]:
-    """Hidden states [n][H] behind each token of the built-in text, the embedding kept in ``form``; and the
-    weights of the model that ran, written to ``folder``. Raises CompileError, LinkError.
+def run_on_text(
+    graph: OnnxModel, options: CompileOptions, folder: Path, progress: Progress
+) -> tuple[States, Weights]:
+    """Hidden states [n][H] behind each token of the built-in text, the model compiled with ``options`` but for
+    context and tokens, which are those of the text; and the weights of the model that ran, written to
+    ``folder``. Raises CompileError, LinkError.
     """
     ids = text_tokens(graph)
     tokens = sorted(set(ids))
-    compiled = compile_graph(graph, _this_machine(), len(ids), progress, form, tokens)
+    chosen = replace(options, context=len(ids), tokens=tokens)
+    compiled = compile_graph(graph, _this_machine(), chosen, progress)
     progress.stage("calibrate")
     with (folder / WEIGHTS).open("wb") as file:
         identity = compiled.weights.write(file, progress.advance)

@@ -16,6 +16,7 @@ from edgebit.model import builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
 
 AUTO = "auto"
+KV_TYPES = ("f16", "int8")
 HEADS = (AUTO, "exact", "full", "int8")
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
@@ -28,12 +29,15 @@ def compile_bundle(
     output: str | Path | None,
     context: int | None,
     head: str = AUTO,
+    kv: str = "f16",
     progress: Progress = SILENT,
 ) -> Path:
     """See edgebit.compile. What can be refused early is: the target, the output folder, the tokenizer."""
     chosen = load_target(target)
     if head not in HEADS:
         raise UsageError(f"unknown head {head!r}; known are {', '.join(HEADS)}")
+    if kv not in KV_TYPES:
+        raise UsageError(f"unknown kv {kv!r}; known are {', '.join(KV_TYPES)}")
     if output is not None:
         check_output(Path(output))
     progress.stage("read model")
@@ -42,9 +46,12 @@ def compile_bundle(
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
     progress.stage("load TVM")
-    from edgebit.heads import compile_with_head  # takes seconds: not before everything cheap is checked
+    # Takes seconds to import: not before everything cheap is checked.
+    from edgebit.compiler import CompileOptions
+    from edgebit.heads import compile_with_head
 
-    with compile_with_head(graph, chosen, context, head, progress) as compiled:
+    options = CompileOptions(context=context, kv=kv)
+    with compile_with_head(graph, chosen, options, head, progress) as compiled:
         return write(compiled, text_table, folder, progress)
 
 

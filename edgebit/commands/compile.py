@@ -34,12 +34,13 @@ def compile_command(
             "(bfloat16), auto (exact where it pays): the same tokens. int8 is smaller and lossy."
         ),
     ] = "auto",
+    kv: Annotated[str, typer.Option(help="KV cache: f16, or int8 of half the size, which is lossy.")] = "f16",
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
     import edgebit
 
     with StageDisplay() as display:
-        bundle = edgebit.compile(model, target, output, context, display, head)
+        bundle = edgebit.compile(model, target, output, context, display, head, kv)
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)
     OUT.print(f"talk to it: python3 {bundle / 'chat.py'}", markup=False, soft_wrap=True)

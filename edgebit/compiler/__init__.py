@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.target import Target, load_target
 
 if TYPE_CHECKING:
     from edgebit.compiler.compile import compile_graph
     from edgebit.compiler.compiled import CompiledModel
 
-__all__ = ["CompiledModel", "Target", "compile_graph", "load_target"]
+__all__ = ["CompileOptions", "CompiledModel", "Target", "compile_graph", "load_target"]
 
 
 def __getattr__(name: str) -> object:

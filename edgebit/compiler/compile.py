@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import LOGITS, check_decoder
 from edgebit.compiler.fusion import fuse
-from edgebit.compiler.head import FullHead, HeadForm
 from edgebit.compiler.importer import import_onnx
 from edgebit.compiler.kernels import build_objects
 from edgebit.compiler.memory import align
+from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.planner import plan
 from edgebit.compiler.target import Target
 from edgebit.errors import CompileError, TargetError
@@ -25,23 +23,20 @@ _CONTEXT_MULTIPLE = 16  # keys of a cache block
 def compile_graph(
     model: OnnxModel,
     target: Target,
-    context: int | None = None,
+    options: CompileOptions | None = None,
     progress: Progress | None = None,
-    form: HeadForm | None = None,
-    tokens: Sequence[int] | None = None,
 ) -> CompiledModel:
-    """Compile for ``context`` tokens (default: what the model was trained for; rounded up to a multiple of
-    16), the lm_head in ``form`` (default: bfloat16 rows). ``tokens``: with a vocabulary of these only,
-    numbered anew, to look at hidden states.
+    """Compile a decoder as the options ask.
 
-    Weights are not read here beyond scales and norms: the result streams them when it is written. Raises
-    CompileError, TargetError.
+    Weights are not read here beyond scales, norms and what the lm_head's form needs: the result streams them
+    when it is written. Raises CompileError, TargetError.
     """
+    chosen = options or CompileOptions()
     report = progress or Silent()
     unknown = [name for name in target.tiers if name not in TIERS]
     if unknown:
         raise TargetError(f"target {target.name}: unknown tier {unknown[0]}; known are {', '.join(TIERS)}")
-    length = _context(model, context)
+    length = _context(model, chosen.context)
     report.stage("import")
     check_decoder(model.ir)
     imported = import_onnx(model.ir, outputs=(LOGITS,))

@@ -79,14 +79,14 @@ class KernelInstance:
     """A kernel of schedules/ with its static parameters bound."""
 
     name: str
-    static: tuple[tuple[str, float | int], ...] = ()
+    static: tuple[tuple[str, float | int | str], ...] = ()
 
     @property
     def symbol(self) -> str:
         """The name with its parameters, as a C identifier: ``attention_head_dim64``."""
+        values = [(key, value if isinstance(value, str) else f"{value:.9g}") for key, value in self.static]
         parts = [
-            f"{key}{value:.9g}".replace("-", "m").replace("+", "").replace(".", "p")
-            for key, value in self.static
+            f"{key}{value}".replace("-", "m").replace("+", "").replace(".", "p") for key, value in values
         ]
         return "_".join([self.name, *parts])
 

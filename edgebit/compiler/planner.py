@@ -21,9 +21,10 @@ from tvm import relax
 from edgebit.compiler import weights as layout
 from edgebit.compiler.arena import Arena, InArena, Operand, Quantized, Rows
 from edgebit.compiler.fusion import bindings
-from edgebit.compiler.head import FullHead, HeadForm
+from edgebit.compiler.head import FullHead
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.memory import align
+from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.plan import (
     BEGIN,
     COUNT,
@@ -45,9 +46,9 @@ from edgebit.compiler.steps import Scratch, StepList
 from edgebit.compiler.weights import PADDING, ROWS, Packed, Weights, pad
 from edgebit.errors import CompileError
 from edgebit.schedules.attention_prefill import prefill_scratch
+from edgebit.schedules.kv_cache import cache_bytes
 
 _F32 = 4
-_F16 = 2
 
 
 def plan(
@@ -55,16 +56,14 @@ def plan(
     fused: relax.Function,
     initializers: Mapping[str, ir.Value],
     context: int,
-    form: HeadForm,
-    tokens: Sequence[int] | None = None,
+    options: CompileOptions,
 ) -> tuple[Plan, Weights]:
-    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16), its lm_head kept in ``form``;
-    ``tokens``: with a vocabulary of these only, numbered anew.
+    """Plan ``fused`` for at most ``context`` tokens (a multiple of 16).
 
     The sections of embedding and lm_head are the last ones. Raises CompileError naming what cannot be
     planned.
     """
-    return _Planner(Sections(graph, initializers, tokens), context, form).run(fused)
+    return _Planner(Sections(graph, initializers, options.tokens), context, options).run(fused)
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,6 @@ class Attention:
     def group(self) -> int:
         return self.heads // self.kv_heads
 
-    @property
-    def static(self) -> tuple[tuple[str, float | int], ...]:
-        return (("group", self.group), ("head_dim", self.head_dim), ("scale", self.scale))
-
 
 @dataclass(frozen=True)
 class _Table:
@@ -105,10 +100,11 @@ class _Table:
 
 
 class _Planner:
-    def __init__(self, sections: Sections, context: int, form: HeadForm) -> None:
+    def __init__(self, sections: Sections, context: int, options: CompileOptions) -> None:
         self.sections = sections
         self.context = context
-        self.form = form
+        self.form = options.form
+        self.kv = options.kv
         self.values: dict[relax.Var, Any] = {}
         self.users: Counter[relax.Var] = Counter()
         self.arena = Arena()
@@ -256,14 +252,14 @@ class _Planner:
         self._projection(
             f"{label}.qkv", "store", quantized, matrices, [query_scale, key_scale, value_scale], qkv
         )
-        keys = self._cache(kv_heads * self.context * head_dim)
-        values = self._cache(kv_heads * self.context * head_dim)
+        size = cache_bytes(self.kv, kv_heads, self.context, head_dim)
+        keys, values = self._cache(size), self._cache(size)
         tables = [self.sections.rotary_table(table, self.context, head_dim) for table in (cos, sin)]
-        static = ("head_dim", head_dim)
+        static = _static(head_dim=head_dim, kv=self.kv)
         shape = [constant(size) for size in (qkv.width, heads, kv_heads, self.context)]
         self._both(
             f"{label}.rope_append",
-            KernelInstance("rope_append", (static,)),
+            KernelInstance("rope_append", static),
             constant(heads + kv_heads),
             [InArena(qkv.buffer), *tables, keys, values],
             [COUNT, BEGIN, TOKEN_COUNT, POSITION, *shape],
@@ -279,7 +275,7 @@ class _Planner:
     ) -> None:
         """Prefill: whole tiles of tokens. Decoding: chunks of keys, which every thread merges for itself."""
         label = f"{variable.name}.attention"
-        static = shape.static
+        static = _static(group=shape.group, head_dim=shape.head_dim, kv=self.kv, scale=shape.scale)
         self._advance()
         self.prefill.add(
             self.time,
@@ -320,7 +316,7 @@ class _Planner:
             self.decode.add(
                 self.time,
                 f"{label}.merge",
-                KernelInstance("attention_merge", (("head_dim", shape.head_dim),)),
+                KernelInstance("attention_merge", _static(head_dim=shape.head_dim)),
                 constant(shape.heads),
                 [InArena(partial), InArena(statistics), row],
                 [COUNT, POSITION, constant(shape.heads)],
@@ -442,9 +438,9 @@ class _Planner:
             raise CompileError(f"node {label}: the output of attention goes through a projection first")
         return self._rows_of(label, variable)
 
-    def _cache(self, elements: int) -> Argument:
+    def _cache(self, size: int) -> Argument:
         offset = self.cache_bytes
-        self.cache_bytes += align(elements * _F16)
+        self.cache_bytes += align(size)
         return Argument(Space.CACHE, offset)
 
     def _advance(self) -> None:
@@ -463,6 +459,11 @@ class _Planner:
         self.decode.add(self.time, label, kernel, units, operands, scalars)
         self.prefill.add(self.time, label, kernel, units, operands, scalars)
         self.scratch.end_chain()
+
+
+def _static(**parameters: float | int | str) -> tuple[tuple[str, float | int | str], ...]:
+    """Static parameters of a kernel, what is its default left out."""
+    return tuple(sorted((key, value) for key, value in parameters.items() if (key, value) != ("kv", "f16")))
 
 
 def _users(fused: relax.Function) -> Counter[relax.Var]:

@@ -12,8 +12,8 @@ import onnx_ir as ir
 import pytest
 
 from edgebit.compiler.fusion import fuse
-from edgebit.compiler.head import FullHead
 from edgebit.compiler.importer import import_onnx
+from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.plan import CHUNK, Plan, Space
 from edgebit.compiler.planner import plan
 from edgebit.compiler.weights import Weights
@@ -25,7 +25,7 @@ from tests.builders import GROUPED, ODD, TINY, Shape, write_checkpoint
 
 def planned(model: OnnxModel, context: int = 64) -> tuple[Plan, Weights]:
     imported = import_onnx(model.ir, ("logits",))
-    return plan(imported, fuse(imported.module), model.ir.graph.initializers, context, FullHead())
+    return plan(imported, fuse(imported.module), model.ir.graph.initializers, context, CompileOptions())
 
 
 def tiny(folder: Path, layout: str = "packed", shape: Shape = TINY) -> OnnxModel:

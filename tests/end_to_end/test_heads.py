@@ -11,7 +11,7 @@ import pytest
 
 import edgebit
 from edgebit.errors import UsageError
-from edgebit.heads import LossyHeadWarning
+from edgebit.lossy import LossyWarning
 from tests.builders import TINY, write_checkpoint
 
 PROMPT = [(11 * i * i + 5 * i) % 300 for i in range(101)]
@@ -60,11 +60,25 @@ def test_small_tables_are_kept_whole(checkpoint: Path, bundles: dict[str, Path])
 
 
 def test_int8_says_that_it_is_lossy_and_what_it_changes(checkpoint: Path, bundles: dict[str, Path]) -> None:
-    with pytest.warns(LossyHeadWarning, match=r"likeliest token stays the same at [\d.]+% of \d+ positions"):
+    with pytest.warns(LossyWarning, match=r"likeliest token stays the same at [\d.]+% of \d+ positions"):
         bundle = edgebit.compile(checkpoint, output=checkpoint.parent / "int8", head="int8")
     assert (bundle / "weights.bin").stat().st_size < (bundles["full"] / "weights.bin").stat().st_size
     with edgebit.load(bundle) as rounded, edgebit.load(bundles["full"]) as full:
         ours, theirs = (np.asarray(model.logits(PROMPT)) for model in (rounded, full))
+    assert 0 < np.abs(ours - theirs).mean() < 0.1 * theirs.std()
+
+
+def test_an_int8_cache_says_that_it_is_lossy_and_halves_the_cache(
+    checkpoint: Path, bundles: dict[str, Path]
+) -> None:
+    with pytest.warns(LossyWarning, match=r"kv int8 is lossy: .* stays the same at [\d.]+% of \d+ positions"):
+        bundle = edgebit.compile(checkpoint, output=checkpoint.parent / "kv", kv="int8")
+    with edgebit.load(bundle) as rounded, edgebit.load(bundles["full"]) as full:
+        assert rounded.info.cache_bytes < 0.7 * full.info.cache_bytes
+        ours, theirs = (np.asarray(model.logits(PROMPT)) for model in (rounded, full))
+        rounded._engine.rewind(0)
+        single = [np.asarray(rounded._engine.evaluate_all([token]))[0] for token in PROMPT]
+    np.testing.assert_array_equal(np.array(single).view(np.uint32), ours.view(np.uint32))
     assert 0 < np.abs(ours - theirs).mean() < 0.1 * theirs.std()
 
 
