@@ -60,8 +60,8 @@ def calibrated(
 def run_on_text(
     graph: OnnxModel, options: CompileOptions, folder: Path, progress: Progress
 ) -> tuple[States, Weights]:
-    """Hidden states [n][H] behind each token of the built-in text, the model compiled with ``options`` but for
-    context and tokens, which are those of the text; and the weights of the model that ran, written to
+    """Hidden states [n][H] behind each token of the built-in text, the model compiled with ``options`` but
+    for context and tokens, which are those of the text; and the weights of the model that ran, written to
     ``folder``. Raises CompileError, LinkError.
     """
     ids = text_tokens(graph)

@@ -30,8 +30,9 @@ def compile_with_head(
 ) -> Iterator[CompiledModel]:
     """The model compiled with its lm_head kept as ``head`` says: "exact", "full", "int8", or "auto".
 
-    To be written before the block ends: its weights may come from a temporary file. What is lossy is measured,
-    and told as a LossyWarning. Raises CompileError, TargetError, LinkError; PlanesDoNotPay for "exact" only.
+    To be written before the block ends: its weights may come from a temporary file. What is lossy is
+    measured, and told as a LossyWarning. Raises CompileError, TargetError, LinkError; PlanesDoNotPay for
+    "exact" only.
     """
     with tempfile.TemporaryDirectory(prefix="edgebit-calibration-") as folder:
         work = Path(folder)

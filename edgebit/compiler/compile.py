@@ -44,9 +44,7 @@ def compile_graph(
     report.stage("fuse and plan")
     fused = fuse(imported.module)
     show(LEVEL_GRAPH, "fused graph", fused.script)
-    execution, weights = plan(
-        imported, fused, model.ir.graph.initializers, length, form or FullHead(), tokens
-    )
+    execution, weights = plan(imported, fused, model.ir.graph.initializers, length, chosen)
     steps = (*execution.decode, *execution.prefill, *execution.head)
     show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
     objects = {}
