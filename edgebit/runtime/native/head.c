@@ -6,8 +6,9 @@
 /* Of bfloat16 or int8: they stay in the first cache while all hidden states meet them. */
 enum { TABLE_ROWS_AT_ONCE = 64 };
 
-/* A row that is read maps its neighbourhood, 64 KB of each plane as the kernel is usually set: 24 MB in all. */
-enum { MOST_ROWS_TOUCHED = 384, LARGEST_PAGE = 1 << 16 };
+/* A row that is read maps its neighbourhood, 64 KB as the kernel is usually set: 24 MB in all. Mapping a row again takes
+ * longer than computing it: tokens for which many rows are read share the price. */
+enum { MOST_ROWS_TOUCHED = 384, TIMES_AT_ONCE = 4, LARGEST_PAGE = 1 << 16 };
 
 /* ---- memory ----------------------------------------------------------------------------------------------- */
 
@@ -56,12 +57,14 @@ static void release_rows(eb_lm_head *lm) {
   release(lm, head->plane2, eb_plane2_row(head) * vocab_size);
   release(lm, head->escapes, escapes[vocab_size] * (uint64_t)EB_ESCAPE_BYTES);
   release(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES);
-  lm->rows_touched = 0;
+  lm->rows_touched = lm->most_at_once = 0;
 }
 
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows) {
   lm->rows_touched += rows;
-  if (lm->plan->logits.kind == EB_HEAD_EXACT && lm->rows_touched > MOST_ROWS_TOUCHED) release_rows(lm);
+  if (rows > lm->most_at_once) lm->most_at_once = rows;
+  if (lm->plan->logits.kind != EB_HEAD_EXACT || lm->reads_all) return;
+  if (lm->rows_touched > MOST_ROWS_TOUCHED && lm->rows_touched > TIMES_AT_ONCE * lm->most_at_once) release_rows(lm);
 }
 
 /* ---- all logits ------------------------------------------------------------------------------------------- */
@@ -149,5 +152,6 @@ void eb_lm_head_logits(eb_lm_head *lm, int32_t first, int32_t rows, float *logit
   lm->logits = logits;
   eb_team_run(lm->team, logits_job, lm);
   lm->stats.full_passes += (uint64_t)rows;
-  eb_lm_head_note_rows(lm, lm->plan->vocab_size);
+  lm->reads_all = 1;
+  lm->rows_touched += lm->plan->vocab_size;
 }

@@ -21,6 +21,8 @@ typedef struct eb_lm_head {
   float *rows;         /* [threads][EB_ROWS_AT_ONCE][width] */
   eb_screening *screening;
   uint64_t rows_touched; /* since their memory was given back */
+  uint64_t most_at_once; /* of them */
+  int32_t reads_all;     /* the last token took all logits: the next one may too */
   /* EB_HEAD_INT8: hidden states as codes */
   int8_t *codes;  /* [chunk][width] */
   int32_t *sums;  /* [chunk] */
@@ -47,7 +49,7 @@ int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampli
                           eb_candidates *candidates);
 
 /* Counts rows of the table that were read here and there. The pages around each of them are mapped with it: now and
- * then, between passes, they are given back (the system keeps what it read). */
+ * then, between passes, they are given back (the system keeps what it read), but not while every token takes all. */
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows);
 
 /* Sizes of the sections of EB_HEAD_EXACT in bytes (edgebit/compiler/head_planes.py). */

@@ -288,6 +288,7 @@ int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampli
   lm->stats.last_survivors = s->survivor_count;
   lm->stats.survivors += s->survivor_count;
   lm->stats.computed_rows += computed;
+  lm->reads_all = 0;
   eb_lm_head_note_rows(lm, computed);
   *candidates = (eb_candidates){s->logits, s->survivors, (int32_t)s->survivor_count};
   return 1;
