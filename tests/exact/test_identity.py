@@ -26,9 +26,13 @@ def test_a_prompt_of_every_length_gives_the_logits_of_its_tokens_one_by_one(narr
             expected.append(hashlib.sha256(last_logits(engine)).digest())
         for start in range(0, LONGEST, chunk):
             for length in range(start + 1, min(start + chunk, LONGEST) + 1):
-                engine.rewind(start)  # whole chunks are the same for every length
+                engine.rewind(start)
                 engine.evaluate(tokens[start:length])
                 assert hashlib.sha256(last_logits(engine)).digest() == expected[length - 1], length
+        for length in (*range(chunk + 1, LONGEST, 83), LONGEST):
+            engine.rewind(0)
+            engine.evaluate(tokens[:length])
+            assert hashlib.sha256(last_logits(engine)).digest() == expected[length - 1], length
 
 
 def test_threads_do_not_change_a_bit(screened: Path) -> None:

@@ -146,9 +146,11 @@ int32_t eb_check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
   return 0;
 }
 
+/* Chunks of about the same size: no prompt ends in one of a few tokens, which cost more each. */
 static int32_t chunk_of(const eb_session *session, int32_t left) {
-  int32_t chunk = (int32_t)session->model->plan->chunk;
-  return left < chunk ? left : chunk;
+  int32_t most = (int32_t)session->model->plan->chunk;
+  int32_t chunks = (left - 1) / most + 1;
+  return (left - 1) / chunks + 1;
 }
 
 static int32_t append(eb_session *session, const int32_t *tokens, int32_t n, int with_logits) {
