@@ -3,7 +3,7 @@
 The canonical result (NUMERICS, "exactp"), the same bits on every tier and however tokens are split:
 
 * Keys are taken in chunks of KEY_CHUNK. In a chunk, score = (Σ_d q[d]·k[d] in the order of d, one chain per
-  key) · scale; m = the largest visible score; p = round13(exp(score - m)), 0 where a key is not visible;
+  key) · scale; m = the largest visible score; p = `exp_rounded`(score - m), 0 where a key is not visible;
   s = Σ p in 16 lane sums over blocks of 16 keys and their tree; o[d] = Σ p·v[d] in the order of keys, one
   chain per d.
 * Chunks are merged in ascending order (`Running`): with m' = max(M, m), a = exp(M - m'), b = exp(m - m'):
@@ -11,8 +11,8 @@ The canonical result (NUMERICS, "exactp"), the same bits on every tier and howev
 
 Queries (rounded by `rope_append`) and p have 13 significant bits, float16 has 11: products are exact in
 float32, a fused multiply-add gives the same bits as a product and a sum, and no fence is needed.
-A masked score is -∞ and m at least LOWEST: without a visible key m = LOWEST, s = 0, o = 0, and the merge
-changes nothing. Keys and values behind the last visible position are never multiplied by a weight.
+Without a visible key m = LOWEST, s = 0, o = 0, and the merge changes nothing. Values behind the last visible
+position are not read.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from .float_ops import (
     LANES,
     Expr,
     constant,
-    exp,
+    exp_rounded,
     f16_to_f32,
     mul,
-    round_significant,
     splat,
     tree_max,
     tree_sum,
@@ -46,8 +45,6 @@ CHUNK_BLOCKS = KEY_CHUNK // KEY_BLOCK
 
 LOWEST = -3.4028234663852886e38
 """The smallest finite float32: maximum of no scores."""
-
-_MASKED = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -98,8 +95,13 @@ class Shape:
         return self.rows, self.columns // self.column_lanes, self.column_lanes
 
 
+def prefetch(element: Expr) -> Expr:
+    """Read prefetch into the second cache."""
+    return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")
+
+
 @T.inline
-def _score_tile(
+def score_tile(
     shape: Shape,
     rows: int,
     blocks: int,
@@ -107,96 +109,76 @@ def _score_tile(
     query_row: Expr,
     keys: Expr,
     kv_head: Expr,
+    chunk: Expr,
     block: Expr,
-    first: Expr,
     scores: Expr,
     row: Expr,
     acc: Expr,
+    ahead: Expr = None,
 ) -> None:
+    """scores[row + r][key]: `rows` queries, `blocks` blocks of keys from block `block` of the chunk on."""
     for part in T.unroll(KEY_BLOCK // shape.key_lanes):
         for r in T.unroll(rows):
             for b in T.unroll(blocks):
                 acc[r, b, vector(0, shape.key_lanes)] = constant(0.0, shape.key_lanes)
         for d in range(shape.head_dim):
-            for b in T.unroll(blocks):
-                key: T.let = f16_to_f32(
-                    keys[kv_head, block + first + b, d, vector(part * shape.key_lanes, shape.key_lanes)],
-                    shape.native,
-                )
-                for r in T.unroll(rows):
+            if ahead is not None:
+                for b in T.unroll(blocks):
+                    T.evaluate(
+                        prefetch(
+                            ahead[kv_head, (chunk * CHUNK_BLOCKS + block + b) * KEY_BLOCK, d * KEY_BLOCK]
+                        )
+                    )
+            for r in T.unroll(rows):
+                for b in T.unroll(blocks):
+                    key: T.let = f16_to_f32(
+                        keys[
+                            kv_head,
+                            chunk * CHUNK_BLOCKS + block + b,
+                            d,
+                            vector(part * shape.key_lanes, shape.key_lanes),
+                        ],
+                        shape.native,
+                    )
                     acc[r, b, vector(0, shape.key_lanes)] = (
                         acc[r, b, vector(0, shape.key_lanes)]
                         + splat(query[query_row + r, d], shape.key_lanes) * key
                     )
         for r in T.unroll(rows):
             for b in T.unroll(blocks):
-                scores[row + r, vector((first + b) * KEY_BLOCK + part * shape.key_lanes, shape.key_lanes)] = (
+                scores[row + r, vector((block + b) * KEY_BLOCK + part * shape.key_lanes, shape.key_lanes)] = (
                     mul(acc[r, b, vector(0, shape.key_lanes)], constant(shape.scale, shape.key_lanes))
                 )
 
 
 @T.inline
-def score_rows(
-    shape: Shape,
-    rows: int,
-    query: Expr,
-    query_row: Expr,
-    keys: Expr,
-    kv_head: Expr,
-    block: Expr,
-    blocks: Expr,
-    scores: Expr,
-    row: Expr,
-    acc: Expr,
-) -> None:
-    """scores[row + r][key]: `rows` queries, `blocks` blocks of keys from the cache's block `block` on."""
-    whole: T.let = T.truncdiv(blocks, shape.key_blocks) * shape.key_blocks
-    for step in range(T.truncdiv(blocks, shape.key_blocks)):
-        _score_tile(
-            shape,
-            rows,
-            shape.key_blocks,
-            query,
-            query_row,
-            keys,
-            kv_head,
-            block,
-            step * shape.key_blocks,
-            scores,
-            row,
-            acc,
+def row_maximum(scores: Expr, row: Expr, blocks: Expr, last: Expr, lanes: Expr) -> None:
+    """lanes[0] = m of a row, whose last visible key is `last`, below 0 if there is none."""
+    lanes[ALL] = constant(LOWEST, LANES)
+    for block in range(blocks):
+        score: T.let = scores[row, vector(block * LANES, LANES)]
+        lanes[ALL] = T.max(
+            lanes[ALL],
+            T.Select(vector(block * LANES, LANES) <= splat(last, LANES), score, constant(LOWEST, LANES)),
         )
-    if shape.key_blocks > 1:
-        for step in range(blocks - whole):
-            _score_tile(
-                shape, rows, 1, query, query_row, keys, kv_head, block, whole + step, scores, row, acc
-            )
+    maximum: T.let = tree_max(lanes[ALL])
+    lanes[0] = maximum
 
 
 @T.inline
-def softmax_row(scores: Expr, row: Expr, blocks: Expr, last: Expr, lanes: Expr) -> None:
-    """Scores of a row to rounded weights, in place; lanes[0, 0] = m, lanes[1, 0] = s.
-
-    `last`: the last visible key of the chunk, below 0 if there is none.
-    """
-    lanes[0, ALL] = constant(LOWEST, LANES)
-    for block in range(blocks):
-        visible: T.let = T.Select(
-            vector(block * LANES, LANES) <= splat(last, LANES),
-            scores[row, vector(block * LANES, LANES)],
-            constant(_MASKED, LANES),
-        )
-        scores[row, vector(block * LANES, LANES)] = visible
-        lanes[0, ALL] = T.max(lanes[0, ALL], visible)
-    maximum: T.let = tree_max(lanes[0, ALL])
-    lanes[1, ALL] = constant(0.0, LANES)
+def row_weights(scores: Expr, row: Expr, blocks: Expr, last: Expr, maximum: Expr, lanes: Expr) -> None:
+    """Scores of a row to weights p, in place; lanes[0] = s."""
+    lanes[ALL] = constant(0.0, LANES)
     for block in range(blocks):
         distance: T.let = scores[row, vector(block * LANES, LANES)] - splat(maximum, LANES)
-        weight: T.let = round_significant(exp(distance), EXACT_BITS)
+        weight: T.let = T.Select(
+            vector(block * LANES, LANES) <= splat(last, LANES),
+            exp_rounded(distance, EXACT_BITS),
+            constant(0.0, LANES),
+        )
         scores[row, vector(block * LANES, LANES)] = weight
-        lanes[1, ALL] = lanes[1, ALL] + weight
-    lanes[0, 0] = maximum
-    lanes[1, 0] = tree_sum(lanes[1, ALL])
+        lanes[ALL] = lanes[ALL] + weight
+    lanes[0] = tree_sum(lanes[ALL])
 
 
 @T.inline
@@ -212,18 +194,26 @@ def value_tile(
     keys: Expr,
     column: Expr,
     acc: Expr,
+    ahead: Expr = None,
+    next_head: Expr = 0,
+    next_block: Expr = 0,
 ) -> None:
     """acc[r, j] = Σ p·v: `rows` rows of weights, `columns` columns, the chunk's first `keys` keys."""
     for r in T.unroll(rows):
         for j in T.unroll(columns // shape.column_lanes):
             acc[r, j, vector(0, shape.column_lanes)] = constant(0.0, shape.column_lanes)
     for key in range(keys):
-        for j in T.unroll(columns // shape.column_lanes):
-            value: T.let = f16_to_f32(
-                values[kv_head, first_key + key, vector(column + j * shape.column_lanes, shape.column_lanes)],
-                shape.native,
-            )
-            for r in T.unroll(rows):
+        if ahead is not None:
+            for j in T.unroll(-(-columns // 32)):
+                T.evaluate(prefetch(ahead[next_head, next_block, 0, key * shape.head_dim + column + j * 32]))
+        for r in T.unroll(rows):
+            for j in T.unroll(columns // shape.column_lanes):
+                value: T.let = f16_to_f32(
+                    values[
+                        kv_head, first_key + key, vector(column + j * shape.column_lanes, shape.column_lanes)
+                    ],
+                    shape.native,
+                )
                 acc[r, j, vector(0, shape.column_lanes)] = (
                     acc[r, j, vector(0, shape.column_lanes)]
                     + splat(weights[row + r, key], shape.column_lanes) * value

@@ -13,8 +13,9 @@ from .attention_chunk import (
     KEY_CHUNK,
     LOWEST,
     Shape,
-    score_rows,
-    softmax_row,
+    row_maximum,
+    row_weights,
+    score_tile,
     value_tile,
 )
 from .float_ops import ALL, LANES, Expr, constant, exp, mul, splat, vector
@@ -42,89 +43,6 @@ def attention_decode(tier: Tier, head_dim: int, scale: float, group: int) -> Pri
     whole, rest = divmod(group, rows)
     lanes = shape.column_lanes
 
-    @T.inline
-    def scores_of(
-        rows: int,
-        first: Expr,
-        base: Expr,
-        kv_head: Expr,
-        chunk: Expr,
-        blocks: Expr,
-        query: Expr,
-        keys: Expr,
-        scores: Expr,
-        acc: Expr,
-    ) -> None:
-        score_rows(
-            shape, rows, query, base + first, keys, kv_head, chunk * CHUNK_BLOCKS, blocks, scores, first, acc
-        )
-
-    @T.inline
-    def sum_columns(
-        rows: int,
-        columns: int,
-        column: Expr,
-        first: Expr,
-        base: Expr,
-        kv_head: Expr,
-        chunk: Expr,
-        visible: Expr,
-        scores: Expr,
-        values: Expr,
-        out: Expr,
-        acc: Expr,
-    ) -> None:
-        value_tile(
-            shape, rows, columns, scores, first, values, kv_head, chunk * KEY_CHUNK, visible, column, acc
-        )
-        for r in T.unroll(rows):
-            for j in T.unroll(columns // lanes):
-                out[chunk, base + first + r, vector(column + j * lanes, lanes)] = acc[r, j, vector(0, lanes)]
-
-    @T.inline
-    def sum_values(
-        rows: int,
-        first: Expr,
-        base: Expr,
-        kv_head: Expr,
-        chunk: Expr,
-        visible: Expr,
-        scores: Expr,
-        values: Expr,
-        out: Expr,
-        acc: Expr,
-    ) -> None:
-        for tile in range(head_dim // shape.columns):
-            sum_columns(
-                rows,
-                shape.columns,
-                tile * shape.columns,
-                first,
-                base,
-                kv_head,
-                chunk,
-                visible,
-                scores,
-                values,
-                out,
-                acc,
-            )
-        if head_dim % shape.columns > 0:
-            sum_columns(
-                rows,
-                head_dim % shape.columns,
-                head_dim - head_dim % shape.columns,
-                first,
-                base,
-                kv_head,
-                chunk,
-                visible,
-                scores,
-                values,
-                out,
-                acc,
-            )
-
     @T.prim_func(s_tir=True)
     def kernel(
         qkv_data: T.handle,
@@ -144,40 +62,69 @@ def attention_decode(tier: Tier, head_dim: int, scale: float, group: int) -> Pri
         keys = T.match_buffer(key_data, (kv_heads, T.shift_right(context, 4), head_dim, KEY_BLOCK), "uint16")
         values = T.match_buffer(value_data, (kv_heads, context, head_dim), "uint16")
         scores = T.match_buffer(scratch_data, (group, KEY_CHUNK), "float32")
-        out = T.match_buffer(
-            out_data, (T.truncdiv(context + KEY_CHUNK - 1, KEY_CHUNK), kv_heads * group, head_dim), "float32"
-        )
-        statistics = T.match_buffer(
-            statistics_data, (T.truncdiv(context + KEY_CHUNK - 1, KEY_CHUNK), kv_heads * group, 2), "float32"
-        )
+        out = T.match_buffer(out_data, (_chunks(context), kv_heads * group, head_dim), "float32")
+        statistics = T.match_buffer(statistics_data, (_chunks(context), kv_heads * group, 2), "float32")
         score_acc = T.alloc_buffer(shape.score_tile, "float32")
         value_acc = T.alloc_buffer(shape.value_tile, "float32")
-        row_lanes = T.alloc_buffer((2, LANES), "float32")
+        row_lanes = T.alloc_buffer((LANES,), "float32")
+
         for i in range(count):
             chunk: T.let = T.truncdiv(begin + i, kv_heads)
             kv_head: T.let = T.truncmod(begin + i, kv_heads)
-            base: T.let = kv_head * group
+            next_chunk: T.let = T.truncdiv(begin + i + 1, kv_heads)
+            next_head: T.let = T.truncmod(begin + i + 1, kv_heads)
+            head: T.let = kv_head * group
             visible: T.let = T.min(position + 1 - chunk * KEY_CHUNK, KEY_CHUNK)
             blocks: T.let = T.shift_right(visible + KEY_BLOCK - 1, 4)
+
+            @T.inline
+            def score(key_blocks: int, block: Expr) -> None:
+                for tile in range(whole):
+                    score_tile(
+                        shape, rows, key_blocks, query, head + tile * rows, keys, kv_head, chunk, block,
+                        scores, tile * rows, score_acc, values,
+                    )  # fmt: skip
+                if rest > 0:
+                    score_tile(
+                        shape, rest, key_blocks, query, head + whole * rows, keys, kv_head, chunk, block,
+                        scores, whole * rows, score_acc, values,
+                    )  # fmt: skip
+
+            @T.inline
+            def sum_columns(rows: int, row: Expr, columns: int, column: Expr) -> None:
+                value_tile(
+                    shape, rows, columns, scores, row, values, kv_head, chunk * KEY_CHUNK, visible, column,
+                    value_acc, keys, next_head, next_chunk * CHUNK_BLOCKS,
+                )  # fmt: skip
+                for r in T.unroll(rows):
+                    for j in T.unroll(columns // lanes):
+                        out[chunk, head + row + r, vector(column + j * lanes, lanes)] = value_acc[
+                            r, j, vector(0, lanes)
+                        ]
+
+            @T.inline
+            def sum_values(rows: int, row: Expr) -> None:
+                for tile in range(head_dim // shape.columns):
+                    sum_columns(rows, row, shape.columns, tile * shape.columns)
+                if head_dim % shape.columns > 0:
+                    sum_columns(rows, row, head_dim % shape.columns, head_dim - head_dim % shape.columns)
+
             if visible > 0:
-                for tile in range(whole):
-                    scores_of(rows, tile * rows, base, kv_head, chunk, blocks, query, keys, scores, score_acc)
-                if rest > 0:
-                    scores_of(
-                        rest, whole * rows, base, kv_head, chunk, blocks, query, keys, scores, score_acc
-                    )
+                for step in range(T.truncdiv(blocks, shape.key_blocks)):
+                    score(shape.key_blocks, step * shape.key_blocks)
+                if shape.key_blocks > 1:
+                    for step in range(T.truncmod(blocks, shape.key_blocks)):
+                        score(1, blocks - 1 - step)
                 for row in range(group):
-                    softmax_row(scores, row, blocks, visible - 1, row_lanes)
-                    for j in T.unroll(2):
-                        statistics[chunk, base + row, j] = row_lanes[j, 0]
+                    row_maximum(scores, row, blocks, visible - 1, row_lanes)
+                    statistics[chunk, head + row, 0] = row_lanes[0]
+                for row in range(group):
+                    row_weights(scores, row, blocks, visible - 1, statistics[chunk, head + row, 0], row_lanes)
+                    statistics[chunk, head + row, 1] = row_lanes[0]
                 for tile in range(whole):
-                    sum_values(
-                        rows, tile * rows, base, kv_head, chunk, visible, scores, values, out, value_acc
-                    )
+                    sum_values(rows, tile * rows)
                 if rest > 0:
-                    sum_values(
-                        rest, whole * rows, base, kv_head, chunk, visible, scores, values, out, value_acc
-                    )
+                    sum_values(rest, whole * rows)
 
     return kernel
 
@@ -218,12 +165,8 @@ def attention_merge(tier: Tier, head_dim: int) -> PrimFunc:
         heads: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
-        partial = T.match_buffer(
-            partial_data, (T.truncdiv(position, KEY_CHUNK) + 1, heads, vectors, LANES), "float32"
-        )
-        statistics = T.match_buffer(
-            statistics_data, (T.truncdiv(position, KEY_CHUNK) + 1, heads, 2), "float32"
-        )
+        partial = T.match_buffer(partial_data, (_chunks(position + 1), heads, vectors, LANES), "float32")
+        statistics = T.match_buffer(statistics_data, (_chunks(position + 1), heads, 2), "float32")
         out = T.match_buffer(out_data, (heads, vectors, LANES), "float32")
         total = T.alloc_buffer((vectors, LANES), "float32")
         weight = T.alloc_buffer((1,), "float32")
@@ -232,7 +175,7 @@ def attention_merge(tier: Tier, head_dim: int) -> PrimFunc:
         new = T.alloc_buffer((MERGE_CHUNKS,), "float32")
         part = T.alloc_buffer((MERGE_CHUNKS,), "float32")
         for head in range(count):
-            visible: T.let = T.truncdiv(position, KEY_CHUNK) + 1
+            visible: T.let = _chunks(position + 1)
             maximum[0] = T.float32(LOWEST)
             weight[0] = T.float32(0.0)
             for j in T.unroll(vectors):
@@ -254,3 +197,7 @@ def attention_merge(tier: Tier, head_dim: int) -> PrimFunc:
                 out[head, j, ALL] = total[j, ALL] * splat(inverse, LANES)
 
     return kernel
+
+
+def _chunks(keys: Expr) -> Expr:
+    return T.truncdiv(keys + KEY_CHUNK - 1, KEY_CHUNK)

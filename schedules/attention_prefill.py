@@ -14,8 +14,9 @@ from .attention_chunk import (
     KEY_CHUNK,
     LOWEST,
     Shape,
-    score_rows,
-    softmax_row,
+    row_maximum,
+    row_weights,
+    score_tile,
     value_tile,
 )
 from .float_ops import LANES, Expr, constant, exp, mul, splat, vector
@@ -52,112 +53,6 @@ def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int) -> Pr
     most_rows, padded_rows, row_vectors = group * QUERY_TILE, _padded_rows(group), head_dim // LANES
     lanes = shape.column_lanes
 
-    @T.inline
-    def begin_tile(
-        qkv: Expr, token: Expr, here: Expr, kv_head: Expr, query: Expr, total: Expr, statistics: Expr
-    ) -> None:
-        for t in range(here):
-            for h in range(group):
-                for j in T.unroll(row_vectors):
-                    query[t * group + h, vector(j * LANES, LANES)] = qkv[
-                        token + t, vector((kv_head * group + h) * head_dim + j * LANES, LANES)
-                    ]
-        for row in range(here * group):
-            for j in T.unroll(row_vectors):
-                total[row, vector(j * LANES, LANES)] = constant(0.0, LANES)
-        for i in range(padded_rows // LANES):
-            statistics[_RUNNING_M, vector(i * LANES, LANES)] = constant(LOWEST, LANES)
-            statistics[_RUNNING_S, vector(i * LANES, LANES)] = constant(0.0, LANES)
-
-    @T.inline
-    def merge_statistics(statistics: Expr) -> None:
-        for i in range(padded_rows // LANES):
-            old: T.let = statistics[_RUNNING_M, vector(i * LANES, LANES)]
-            maximum: T.let = T.max(old, statistics[_M, vector(i * LANES, LANES)])
-            old_distance: T.let = old - maximum
-            new_distance: T.let = statistics[_M, vector(i * LANES, LANES)] - maximum
-            a: T.let = exp(old_distance)
-            b: T.let = exp(new_distance)
-            statistics[_RUNNING_M, vector(i * LANES, LANES)] = maximum
-            statistics[_A, vector(i * LANES, LANES)] = a
-            statistics[_B, vector(i * LANES, LANES)] = b
-            statistics[_RUNNING_S, vector(i * LANES, LANES)] = mul(
-                statistics[_RUNNING_S, vector(i * LANES, LANES)], a
-            ) + mul(statistics[_S, vector(i * LANES, LANES)], b)
-
-    @T.inline
-    def add_values(
-        rows: int,
-        columns: int,
-        column: Expr,
-        row: Expr,
-        kv_head: Expr,
-        chunk: Expr,
-        visible: Expr,
-        scores: Expr,
-        values: Expr,
-        statistics: Expr,
-        total: Expr,
-        acc: Expr,
-    ) -> None:
-        value_tile(
-            shape, rows, columns, scores, row, values, kv_head, chunk * KEY_CHUNK, visible, column, acc
-        )
-        for r in T.unroll(rows):
-            a: T.let = splat(statistics[_A, row + r], lanes)
-            b: T.let = splat(statistics[_B, row + r], lanes)
-            for j in T.unroll(columns // lanes):
-                total[row + r, vector(column + j * lanes, lanes)] = mul(
-                    total[row + r, vector(column + j * lanes, lanes)], a
-                ) + mul(acc[r, j, vector(0, lanes)], b)
-
-    @T.inline
-    def add_columns(
-        columns: int,
-        column: Expr,
-        here: Expr,
-        kv_head: Expr,
-        chunk: Expr,
-        visible: Expr,
-        scores: Expr,
-        values: Expr,
-        statistics: Expr,
-        total: Expr,
-        acc: Expr,
-    ) -> None:
-        """All rows of the tile, so that the columns of the chunk stay in the first cache."""
-        whole: T.let = T.truncdiv(here * group, tile_rows)
-        for i in range(whole):
-            add_values(
-                tile_rows,
-                columns,
-                column,
-                i * tile_rows,
-                kv_head,
-                chunk,
-                visible,
-                scores,
-                values,
-                statistics,
-                total,
-                acc,
-            )
-        for i in range(_tail_tiles(here * group, tile_rows)):
-            add_values(
-                tail_rows,
-                columns,
-                column,
-                whole * tile_rows + i * tail_rows,
-                kv_head,
-                chunk,
-                visible,
-                scores,
-                values,
-                statistics,
-                total,
-                acc,
-            )
-
     @T.prim_func(s_tir=True)
     def kernel(
         qkv_data: T.handle,
@@ -192,87 +87,126 @@ def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int) -> Pr
         )
         score_acc = T.alloc_buffer(shape.score_tile, "float32")
         value_acc = T.alloc_buffer(shape.value_tile, "float32")
-        row_lanes = T.alloc_buffer((2, LANES), "float32")
+        row_lanes = T.alloc_buffer((LANES,), "float32")
         for i in range(count):
-            tiles: T.let = T.truncdiv(tokens + QUERY_TILE - 1, QUERY_TILE)
             kv_head: T.let = T.truncmod(begin + i, kv_heads)
-            token: T.let = _from_both_ends(T.truncdiv(begin + i, kv_heads), tiles) * QUERY_TILE
-            here: T.let = T.min(tokens - token, QUERY_TILE)
-            whole: T.let = T.truncdiv(here * group, tile_rows)
-            end: T.let = position + token + here  # keys that the last token sees
-            begin_tile(qkv, token, here, kv_head, query, total, statistics)
+            token: T.let = QUERY_TILE * _from_both_ends(
+                T.truncdiv(begin + i, kv_heads), T.truncdiv(tokens + QUERY_TILE - 1, QUERY_TILE)
+            )
+            rows: T.let = T.min(tokens - token, QUERY_TILE) * group
+            tiles: T.let = T.truncdiv(rows, tile_rows)
+            tails: T.let = T.truncdiv(rows - tiles * tile_rows + tail_rows - 1, tail_rows)
+            first_row: T.let = kv_head * group
+            end: T.let = position + T.min(tokens, token + QUERY_TILE)  # keys that the last token sees
+
+            @T.inline
+            def begin_tile() -> None:
+                for row in range(rows):
+                    for j in T.unroll(row_vectors):
+                        query[row, vector(j * LANES, LANES)] = qkv[
+                            token + T.truncdiv(row, group),
+                            vector((first_row + T.truncmod(row, group)) * head_dim + j * LANES, LANES),
+                        ]
+                        total[row, vector(j * LANES, LANES)] = constant(0.0, LANES)
+                for j in range(padded_rows // LANES):
+                    statistics[_RUNNING_M, vector(j * LANES, LANES)] = constant(LOWEST, LANES)
+                    statistics[_RUNNING_S, vector(j * LANES, LANES)] = constant(0.0, LANES)
+
+            @T.inline
+            def score(blocks: int, chunk: Expr, block: Expr) -> None:
+                for tile in range(tiles):
+                    score_tile(
+                        shape, tile_rows, blocks, query, tile * tile_rows, keys, kv_head, chunk, block, scores,
+                        tile * tile_rows, score_acc,
+                    )  # fmt: skip
+                for tile in range(tails):
+                    row: T.let = tiles * tile_rows + tile * tail_rows
+                    score_tile(
+                        shape,
+                        tail_rows,
+                        blocks,
+                        query,
+                        row,
+                        keys,
+                        kv_head,
+                        chunk,
+                        block,
+                        scores,
+                        row,
+                        score_acc,
+                    )
+
+            @T.inline
+            def merge_statistics() -> None:
+                for j in range(padded_rows // LANES):
+                    old: T.let = statistics[_RUNNING_M, vector(j * LANES, LANES)]
+                    maximum: T.let = T.max(old, statistics[_M, vector(j * LANES, LANES)])
+                    old_distance: T.let = old - maximum
+                    new_distance: T.let = statistics[_M, vector(j * LANES, LANES)] - maximum
+                    a: T.let = exp(old_distance)
+                    b: T.let = exp(new_distance)
+                    statistics[_RUNNING_M, vector(j * LANES, LANES)] = maximum
+                    statistics[_A, vector(j * LANES, LANES)] = a
+                    statistics[_B, vector(j * LANES, LANES)] = b
+                    statistics[_RUNNING_S, vector(j * LANES, LANES)] = mul(
+                        statistics[_RUNNING_S, vector(j * LANES, LANES)], a
+                    ) + mul(statistics[_S, vector(j * LANES, LANES)], b)
+
+            @T.inline
+            def add_values(
+                rows: int, row: Expr, columns: int, column: Expr, chunk: Expr, visible: Expr
+            ) -> None:
+                value_tile(
+                    shape, rows, columns, scores, row, values, kv_head, chunk * KEY_CHUNK, visible, column,
+                    value_acc,
+                )  # fmt: skip
+                for r in T.unroll(rows):
+                    a: T.let = splat(statistics[_A, row + r], lanes)
+                    b: T.let = splat(statistics[_B, row + r], lanes)
+                    for j in T.unroll(columns // lanes):
+                        total[row + r, vector(column + j * lanes, lanes)] = mul(
+                            total[row + r, vector(column + j * lanes, lanes)], a
+                        ) + mul(value_acc[r, j, vector(0, lanes)], b)
+
+            @T.inline
+            def add_columns(columns: int, column: Expr, chunk: Expr, visible: Expr) -> None:
+                for tile in range(tiles):
+                    add_values(tile_rows, tile * tile_rows, columns, column, chunk, visible)
+                for tile in range(tails):
+                    add_values(
+                        tail_rows, tiles * tile_rows + tile * tail_rows, columns, column, chunk, visible
+                    )
+
+            begin_tile()
             for chunk in range(T.truncdiv(end + KEY_CHUNK - 1, KEY_CHUNK)):
                 visible: T.let = T.min(end - chunk * KEY_CHUNK, KEY_CHUNK)
                 blocks: T.let = T.shift_right(visible + KEY_BLOCK - 1, 4)
-                for tile in range(whole):
-                    score_rows(
-                        shape,
-                        tile_rows,
-                        query,
-                        tile * tile_rows,
-                        keys,
-                        kv_head,
-                        chunk * CHUNK_BLOCKS,
-                        blocks,
-                        scores,
-                        tile * tile_rows,
-                        score_acc,
-                    )
-                for tile in range(_tail_tiles(here * group, tile_rows)):
-                    score_rows(
-                        shape,
-                        tail_rows,
-                        query,
-                        whole * tile_rows + tile * tail_rows,
-                        keys,
-                        kv_head,
-                        chunk * CHUNK_BLOCKS,
-                        blocks,
-                        scores,
-                        whole * tile_rows + tile * tail_rows,
-                        score_acc,
-                    )
-                for row in range(here * group):
+                # Keys and columns outside, rows inside: what a step reads of the cache stays in the first level.
+                for step in range(T.truncdiv(blocks, shape.key_blocks)):
+                    score(shape.key_blocks, chunk, step * shape.key_blocks)
+                if shape.key_blocks > 1:
+                    for step in range(T.truncmod(blocks, shape.key_blocks)):
+                        score(1, chunk, blocks - 1 - step)
+                for row in range(rows):
                     last: T.let = position + token + T.truncdiv(row, group) - chunk * KEY_CHUNK
-                    softmax_row(scores, row, blocks, last, row_lanes)
-                    statistics[_M, row] = row_lanes[0, 0]
-                    statistics[_S, row] = row_lanes[1, 0]
-                merge_statistics(statistics)
+                    row_maximum(scores, row, blocks, last, row_lanes)
+                    statistics[_M, row] = row_lanes[0]
+                for row in range(rows):
+                    last: T.let = position + token + T.truncdiv(row, group) - chunk * KEY_CHUNK
+                    row_weights(scores, row, blocks, last, statistics[_M, row], row_lanes)
+                    statistics[_S, row] = row_lanes[0]
+                merge_statistics()
                 for tile in range(head_dim // shape.columns):
-                    add_columns(
-                        shape.columns,
-                        tile * shape.columns,
-                        here,
-                        kv_head,
-                        chunk,
-                        visible,
-                        scores,
-                        values,
-                        statistics,
-                        total,
-                        value_acc,
-                    )
+                    add_columns(shape.columns, tile * shape.columns, chunk, visible)
                 if head_dim % shape.columns > 0:
-                    add_columns(
-                        head_dim % shape.columns,
-                        head_dim - head_dim % shape.columns,
-                        here,
-                        kv_head,
-                        chunk,
-                        visible,
-                        scores,
-                        values,
-                        statistics,
-                        total,
-                        value_acc,
-                    )
-            for row in range(here * group):
+                    add_columns(head_dim % shape.columns, head_dim - head_dim % shape.columns, chunk, visible)
+            for row in range(rows):
                 inverse: T.let = T.float32(1.0) / statistics[_RUNNING_S, row]
                 for j in T.unroll(row_vectors):
-                    start: T.let = (kv_head * group + T.truncmod(row, group)) * head_dim + j * LANES
-                    out[token + T.truncdiv(row, group), vector(start, LANES)] = total[
-                        row, vector(j * LANES, LANES)
-                    ] * splat(inverse, LANES)
+                    out[
+                        token + T.truncdiv(row, group),
+                        vector((first_row + T.truncmod(row, group)) * head_dim + j * LANES, LANES),
+                    ] = total[row, vector(j * LANES, LANES)] * splat(inverse, LANES)
 
     return kernel
 
@@ -280,12 +214,6 @@ def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int) -> Pr
 def _padded_rows(group: int) -> int:
     """Rows of a tile in whole vectors."""
     return -(-group * QUERY_TILE // LANES) * LANES
-
-
-def _tail_tiles(rows: Expr, tile_rows: int) -> Expr:
-    """Tiles of half the height that cover what whole tiles leave."""
-    half = tile_rows // 2
-    return T.truncdiv(T.truncmod(rows, tile_rows) + half - 1, half)
 
 
 def _from_both_ends(k: Expr, tiles: Expr) -> Expr:

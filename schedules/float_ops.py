@@ -51,6 +51,11 @@ _EXP_COEFFICIENTS = (
 |r| ≤ ln2 / 2 (Lawson's iteration in double precision, rounded to float32). Largest error of `exp` found on
 [-87, 0]: 0.98 ulp."""
 
+_EXP2_COEFFICIENTS = (0.00958283618092537, 0.05590641498565674, 0.24024099111557007, 0.6931241750717163)
+"""q(f) of 2^f = 1 + f·q(f), highest power first, found likewise for |f| ≤ 1/2: largest relative error 2⁻¹⁸."""
+_EXP_ROUNDED_MINIMUM = -44.0
+"""e^x is above 2⁻⁶⁴ down to here."""
+
 _SMALLEST_ROUNDED = (127 - 64) << 23
 """Bits of 2⁻⁶⁴, below which `round_significant` gives 0: products of rounded values stay exact."""
 _F16_MAXIMUM = 0x477FE000
@@ -136,6 +141,24 @@ def exp(x: Expr) -> Expr:
     exponent = T.shift_left(_bits(rounded), _mask(23, lanes))  # MAGIC's own low bits are 0
     result = _floats(_bits(p) + exponent)
     return T.Select(x < constant(_EXP_MINIMUM, lanes), constant(0.0, lanes), result)
+
+
+def exp_rounded(x: Expr, bits: int) -> Expr:
+    """e^x for x ≤ 0 with `bits` ≤ 16 significant bits: 2^k·2^f within 2⁻¹⁸, rounded to nearest, ties up.
+
+    0 below -44, so that products of the result stay exact (`round_significant`). Half the price of `exp`.
+    """
+    lanes = lanes_of(x)
+    power = mul(x, constant(_LOG2_E, lanes))
+    rounded = fence(power + constant(MAGIC, lanes))
+    f = power - (rounded - constant(MAGIC, lanes))
+    p = constant(_EXP2_COEFFICIENTS[0], lanes)
+    for coefficient in (*_EXP2_COEFFICIENTS[1:], 1.0):
+        p = mul(p, f) + constant(coefficient, lanes)
+    half = 1 << (23 - bits)
+    u = T.shift_left(_bits(rounded), _mask(23, lanes)) + _bits(p) + _mask(half, lanes)
+    result = _floats(T.bitwise_and(u, _mask(0x100000000 - 2 * half, lanes)))
+    return T.Select(x < constant(_EXP_ROUNDED_MINIMUM, lanes), constant(0.0, lanes), result)
 
 
 def round_significant(x: Expr, bits: int) -> Expr:

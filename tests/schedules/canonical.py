@@ -23,6 +23,7 @@ EXP_COEFFICIENTS = (
     0.1666652113199234,
     0.4999999403953552,
 )
+EXP2_COEFFICIENTS = (0.00958283618092537, 0.05590641498565674, 0.24024099111557007, 0.6931241750717163)
 
 
 def tree_sum(x: Array) -> Array:
@@ -63,6 +64,19 @@ def exp(x: Array) -> Array:
         p = p + f32(1)
     exponent = rounded.view(np.uint32) << np.uint32(23)
     return np.where(x < f32(-87), f32(0), (p.view(np.uint32) + exponent).view(f32))
+
+
+def exp_rounded(x: Array, bits: int) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):  # far below -44, where the result is not taken
+        power = x * f32(1.4426950408889634)
+        rounded = power + MAGIC
+        f = power - (rounded - MAGIC)
+        p = np.full_like(x, EXP2_COEFFICIENTS[0])
+        for coefficient in (*EXP2_COEFFICIENTS[1:], 1):
+            p = p * f + f32(coefficient)
+    half = np.uint32(1 << (23 - bits))
+    u = (rounded.view(np.uint32) << np.uint32(23)) + p.view(np.uint32) + half
+    return np.where(x < f32(-44), f32(0), (u & ~(half + half - np.uint32(1))).view(f32))
 
 
 def f32_to_f16(x: Array) -> Array:
@@ -123,7 +137,7 @@ def attention(query: Array, keys: Array, values: Array, last: Array, scale: floa
         scores[:, : len(k)] = dot * f32(scale)
         scores[np.arange(first, first + KEY_CHUNK) > last[:, None]] = -np.inf
         m = np.maximum(scores.max(axis=1), LOWEST)
-        p = round_significant(exp(scores - m[:, None]), 13)
+        p = exp_rounded(scores - m[:, None], 13)
         lanes, o = np.zeros((rows, 16), f32), np.zeros((rows, head_dim), f32)
         for block in range(KEY_CHUNK // 16):
             lanes = lanes + p[:, block * 16 : block * 16 + 16]
