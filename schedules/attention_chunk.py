@@ -123,10 +123,14 @@ def score_tile(
                 acc[r, b, vector(0, shape.key_lanes)] = constant(0.0, shape.key_lanes)
         for d in range(shape.head_dim):
             if ahead is not None:
-                for b in T.unroll(blocks):
+                for j in T.unroll(-(-blocks // 2)):
                     T.evaluate(
                         prefetch(
-                            ahead[kv_head, (chunk * CHUNK_BLOCKS + block + b) * KEY_BLOCK, d * KEY_BLOCK]
+                            ahead[
+                                kv_head,
+                                (chunk * CHUNK_BLOCKS + block) * KEY_BLOCK,
+                                d * (blocks * KEY_BLOCK) + j * 32,
+                            ]
                         )
                     )
             for r in T.unroll(rows):
@@ -205,7 +209,7 @@ def value_tile(
     for key in range(keys):
         if ahead is not None:
             for j in T.unroll(-(-columns // 32)):
-                T.evaluate(prefetch(ahead[next_head, next_block, 0, key * shape.head_dim + column + j * 32]))
+                T.evaluate(prefetch(ahead[next_head, next_block, 0, column * keys + key * columns + j * 32]))
         for r in T.unroll(rows):
             for j in T.unroll(columns // shape.column_lanes):
                 value: T.let = f16_to_f32(
