@@ -19,29 +19,27 @@ from .attention_chunk import (
     value_tile,
 )
 from .float_ops import ALL, LANES, Expr, constant, exp, mul, splat, vector
-from .float_rope import KEY_BLOCK
 from .float_tier import query_rows
+from .kv_cache import KEY_BLOCK, element_type, scales_of
 from .tier import Tier
 
 MERGE_CHUNKS = 16
 """Chunks whose factors are computed together: a lane is a chunk."""
 
 
-def attention_decode(tier: Tier, head_dim: int, scale: float, group: int) -> PrimFunc:
+def attention_decode(tier: Tier, head_dim: int, scale: float, group: int, kv: str = "f16") -> PrimFunc:
     """o, m and s of one chunk of keys for all query heads of a key head, which read keys and values once.
 
     Unit u is chunk u / KV and key head u % KV; a chunk that begins behind the position is left as it is.
 
-    Buffers: qkv row, key cache uint16 [KV][context / 16][D][16], value cache uint16 [KV][context][D], scratch
-    [group][KEY_CHUNK] (at most 8 KB), out [context / KEY_CHUNK][H][D] (the quotient rounded up), statistics
-    [context / KEY_CHUNK][H][2] (m, s). Scalars: count and begin of the units, position, KV, context (a
-    multiple of 16).
+    Buffers: qkv row, keys and values (kv_cache.py), scratch [group][KEY_CHUNK] (at most 8 KB), out
+    [⌈context / KEY_CHUNK⌉][H][D], statistics [⌈context / KEY_CHUNK⌉][H][2] (m, s). Scalars: count and begin
+    of the units, position, KV, context.
     """
-    passes = -(-group // query_rows(tier))
-    rows = -(-group // passes)
-    shape = Shape.of(tier, head_dim, scale, group, rows)
+    rows = -(-group // -(-group // query_rows(tier)))  # equal passes
+    shape = Shape.of(tier, head_dim, scale, group, kv, rows)
     whole, rest = divmod(group, rows)
-    lanes = shape.column_lanes
+    lanes, last_columns = shape.column_lanes, head_dim % shape.columns
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -59,72 +57,88 @@ def attention_decode(tier: Tier, head_dim: int, scale: float, group: int) -> Pri
     ) -> None:
         T.func_attr({"tirx.noalias": True})
         query = T.match_buffer(qkv_data, (kv_heads * group, head_dim), "float32")
-        keys = T.match_buffer(key_data, (kv_heads, T.shift_right(context, 4), head_dim, KEY_BLOCK), "uint16")
-        values = T.match_buffer(value_data, (kv_heads, context, head_dim), "uint16")
+        keys = T.match_buffer(
+            key_data, (kv_heads, T.shift_right(context, 4), head_dim, KEY_BLOCK), element_type(kv)
+        )
+        values = T.match_buffer(value_data, (kv_heads, context, head_dim), element_type(kv))
         scores = T.match_buffer(scratch_data, (group, KEY_CHUNK), "float32")
         out = T.match_buffer(out_data, (_chunks(context), kv_heads * group, head_dim), "float32")
         statistics = T.match_buffer(statistics_data, (_chunks(context), kv_heads * group, 2), "float32")
+        key_scales = scales_of(keys, kv_heads, context, head_dim)
+        value_scales = scales_of(values, kv_heads, context, head_dim)
         score_acc = T.alloc_buffer(shape.score_tile, "float32")
         value_acc = T.alloc_buffer(shape.value_tile, "float32")
         row_lanes = T.alloc_buffer((LANES,), "float32")
 
+        @T.inline
+        def score(rows: int, row: Expr, blocks: int, kv_head: Expr, chunk: Expr, block: Expr) -> None:
+            score_tile(
+                shape, rows, blocks, query, kv_head * group + row, keys, key_scales, kv_head, chunk, block,
+                scores, row, score_acc, values,
+            )  # fmt: skip
+
+        @T.inline
+        def score_group(blocks: int, kv_head: Expr, chunk: Expr, block: Expr) -> None:
+            for tile in range(whole):
+                score(rows, tile * rows, blocks, kv_head, chunk, block)
+            if rest > 0:
+                score(rest, whole * rows, blocks, kv_head, chunk, block)
+
+        @T.inline
+        def sum_columns(
+            rows: int,
+            row: Expr,
+            columns: int,
+            column: Expr,
+            unit: Expr,
+            kv_head: Expr,
+            chunk: Expr,
+            visible: Expr,
+        ) -> None:
+            value_tile(
+                shape, rows, columns, scores, row, values, kv_head, chunk * KEY_CHUNK, visible, column,
+                value_acc, keys, T.truncmod(unit + 1, kv_heads),
+                T.truncdiv(unit + 1, kv_heads) * CHUNK_BLOCKS,
+            )  # fmt: skip
+            for r in T.unroll(rows):
+                for j in T.unroll(columns // lanes):
+                    out[chunk, kv_head * group + row + r, vector(column + j * lanes, lanes)] = value_acc[
+                        r, j, vector(0, lanes)
+                    ]
+
+        @T.inline
+        def sum_values(rows: int, row: Expr, unit: Expr, kv_head: Expr, chunk: Expr, visible: Expr) -> None:
+            for tile in range(head_dim // shape.columns):
+                sum_columns(rows, row, shape.columns, tile * shape.columns, unit, kv_head, chunk, visible)
+            if last_columns > 0:
+                sum_columns(rows, row, last_columns, head_dim - last_columns, unit, kv_head, chunk, visible)
+
         for i in range(count):
-            chunk: T.let = T.truncdiv(begin + i, kv_heads)
-            kv_head: T.let = T.truncmod(begin + i, kv_heads)
-            next_chunk: T.let = T.truncdiv(begin + i + 1, kv_heads)
-            next_head: T.let = T.truncmod(begin + i + 1, kv_heads)
+            unit: T.let = begin + i
+            chunk: T.let = T.truncdiv(unit, kv_heads)
+            kv_head: T.let = T.truncmod(unit, kv_heads)
             head: T.let = kv_head * group
             visible: T.let = T.min(position + 1 - chunk * KEY_CHUNK, KEY_CHUNK)
             blocks: T.let = T.shift_right(visible + KEY_BLOCK - 1, 4)
-
-            @T.inline
-            def score(key_blocks: int, block: Expr) -> None:
-                for tile in range(whole):
-                    score_tile(
-                        shape, rows, key_blocks, query, head + tile * rows, keys, kv_head, chunk, block,
-                        scores, tile * rows, score_acc, values,
-                    )  # fmt: skip
-                if rest > 0:
-                    score_tile(
-                        shape, rest, key_blocks, query, head + whole * rows, keys, kv_head, chunk, block,
-                        scores, whole * rows, score_acc, values,
-                    )  # fmt: skip
-
-            @T.inline
-            def sum_columns(rows: int, row: Expr, columns: int, column: Expr) -> None:
-                value_tile(
-                    shape, rows, columns, scores, row, values, kv_head, chunk * KEY_CHUNK, visible, column,
-                    value_acc, keys, next_head, next_chunk * CHUNK_BLOCKS,
-                )  # fmt: skip
-                for r in T.unroll(rows):
-                    for j in T.unroll(columns // lanes):
-                        out[chunk, head + row + r, vector(column + j * lanes, lanes)] = value_acc[
-                            r, j, vector(0, lanes)
-                        ]
-
-            @T.inline
-            def sum_values(rows: int, row: Expr) -> None:
-                for tile in range(head_dim // shape.columns):
-                    sum_columns(rows, row, shape.columns, tile * shape.columns)
-                if head_dim % shape.columns > 0:
-                    sum_columns(rows, row, head_dim % shape.columns, head_dim - head_dim % shape.columns)
-
             if visible > 0:
                 for step in range(T.truncdiv(blocks, shape.key_blocks)):
-                    score(shape.key_blocks, step * shape.key_blocks)
+                    score_group(shape.key_blocks, kv_head, chunk, step * shape.key_blocks)
                 if shape.key_blocks > 1:
                     for step in range(T.truncmod(blocks, shape.key_blocks)):
-                        score(1, blocks - 1 - step)
+                        score_group(1, kv_head, chunk, blocks - 1 - step)
                 for row in range(group):
                     row_maximum(scores, row, blocks, visible - 1, row_lanes)
                     statistics[chunk, head + row, 0] = row_lanes[0]
                 for row in range(group):
-                    row_weights(scores, row, blocks, visible - 1, statistics[chunk, head + row, 0], row_lanes)
+                    row_weights(
+                        shape, scores, row, blocks, visible - 1, statistics[chunk, head + row, 0],
+                        value_scales, kv_head, chunk, row_lanes,
+                    )  # fmt: skip
                     statistics[chunk, head + row, 1] = row_lanes[0]
                 for tile in range(whole):
-                    sum_values(rows, tile * rows)
+                    sum_values(rows, tile * rows, unit, kv_head, chunk, visible)
                 if rest > 0:
-                    sum_values(rest, whole * rows)
+                    sum_values(rest, whole * rows, unit, kv_head, chunk, visible)
 
     return kernel
 

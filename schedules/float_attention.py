@@ -28,8 +28,8 @@ from .float_ops import (
     tree_sum,
     vector,
 )
-from .float_rope import KEY_BLOCK
 from .float_tier import accumulator_lanes, native_f16
+from .kv_cache import KEY_BLOCK
 from .tier import Tier
 
 EXACT_BITS = 13

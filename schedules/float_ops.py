@@ -52,7 +52,7 @@ _EXP_COEFFICIENTS = (
 [-87, 0]: 0.98 ulp."""
 
 _EXP2_COEFFICIENTS = (0.00958283618092537, 0.05590641498565674, 0.24024099111557007, 0.6931241750717163)
-"""q(f) of 2^f = 1 + f·q(f), highest power first, found likewise for |f| ≤ 1/2: largest relative error 2⁻¹⁸."""
+"""q(f) of 2^f = 1 + f·q(f), highest power first, found likewise on |f| ≤ 1/2: relative error 2⁻¹⁸."""
 _EXP_ROUNDED_MINIMUM = -44.0
 """e^x is above 2⁻⁶⁴ down to here."""
 

@@ -120,27 +120,49 @@ def rope(x: Array, cos: Array, sin: Array) -> Array:
     return np.concatenate([a * c - b * s, b * c + a * s], axis=-1)
 
 
-def attention(query: Array, keys: Array, values: Array, last: Array, scale: float) -> Array:
+def quantize_cache(x: Array) -> tuple[Array, Array]:
+    """int8 codes and scales of keys or values [...][D]."""
+    codes, _, _ = quantize(x)
+    absmax = np.maximum(np.abs(x).max(axis=-1), f32(1e-5))
+    return codes, absmax * f32(1 / 127)
+
+
+def attention(
+    query: Array,
+    keys: Array,
+    values: Array,
+    last: Array,
+    scale: float,
+    key_scales: Array | None = None,
+    value_scales: Array | None = None,
+) -> Array:
     """Rows query [R][D] of one key head, of 13 significant bits; last [R]: the last key each may see.
 
-    keys and values float32 [K][D]. Chunks of 128 keys, merged in ascending order.
+    keys and values float32 [K][D], of float16 or codes with scales [K]. Chunks of 128 keys, merged in
+    ascending order.
     """
     rows, head_dim = query.shape
     maximum, weight = np.full(rows, LOWEST), np.zeros(rows, f32)
     total = np.zeros((rows, head_dim), f32)
     for first in range(0, last.max() + 1, KEY_CHUNK):
-        k, v = keys[first : first + KEY_CHUNK], values[first : first + KEY_CHUNK]
+        chunk = slice(first, first + KEY_CHUNK)
+        k, v = keys[chunk], values[chunk]
         dot = np.zeros((rows, len(k)), f32)
         for d in range(head_dim):
             dot = dot + query[:, d, None] * k[:, d]
         scores = np.full((rows, KEY_CHUNK), -np.inf, f32)
         scores[:, : len(k)] = dot * f32(scale)
+        if key_scales is not None:
+            scores[:, : len(k)] *= key_scales[chunk]
         scores[np.arange(first, first + KEY_CHUNK) > last[:, None]] = -np.inf
         m = np.maximum(scores.max(axis=1), LOWEST)
         p = exp_rounded(scores - m[:, None], 13)
         lanes, o = np.zeros((rows, 16), f32), np.zeros((rows, head_dim), f32)
         for block in range(KEY_CHUNK // 16):
             lanes = lanes + p[:, block * 16 : block * 16 + 16]
+        p = p[:, : len(k)]
+        if value_scales is not None:
+            p = round_significant(p * value_scales[chunk], 13)
         for key in range(len(k)):
             o = o + p[:, key, None] * v[key]
         merged = np.maximum(maximum, m)

@@ -19,6 +19,7 @@ EPS = 1e-5
 
 # (head dimension, query heads of a key head): powers of two and others, one row to many, one tile to many
 ATTENTION_SHAPES = ((16, 8), (32, 2), (48, 3), (80, 5), (128, 4), (256, 1))
+INT8_SHAPES = ((48, 3), (128, 4))
 
 
 def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str, Any]:
@@ -26,16 +27,23 @@ def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str,
     kernels = {name: kernel(name, tier) for name in ("embedding", "quantize", "lm_head")}
     kernels |= {name: kernel(name, tier, eps=EPS) for name in ("rmsnorm", "rmsnorm_quantize")}
     for d in head_dims:
-        kernels[f"rope_append_{d}"] = kernel("rope_append", tier, head_dim=d)
+        for kv in ("f16", "int8"):
+            kernels[f"rope_append_{d}_{kv}"] = kernel("rope_append", tier, head_dim=d, kv=kv)
     return {symbol: built.prim_func for symbol, built in kernels.items()}
 
 
-def attention_kernels(tier: Tier, shapes: Sequence[tuple[int, int]] = ATTENTION_SHAPES) -> dict[str, Any]:
-    """The attention kernels by symbol, once for each (head dimension, group) given."""
+def attention_kernels(
+    tier: Tier,
+    shapes: Sequence[tuple[int, int]] = ATTENTION_SHAPES,
+    int8_shapes: Sequence[tuple[int, int]] = INT8_SHAPES,
+) -> dict[str, Any]:
+    """The attention kernels by symbol, once for each (head dimension, group) given of each kind of cache."""
     kernels = {f"attention_merge_{d}": kernel("attention_merge", tier, head_dim=d) for d, _ in shapes}
-    for name in ("attention_decode", "attention_prefill"):
-        for d, group in shapes:
-            kernels[f"{name}_{d}_{group}"] = kernel(name, tier, head_dim=d, scale=d**-0.5, group=group)
+    for kv, chosen in (("f16", shapes), ("int8", int8_shapes)):
+        for name in ("attention_decode", "attention_prefill"):
+            for d, group in chosen:
+                built = kernel(name, tier, head_dim=d, scale=d**-0.5, group=group, kv=kv)
+                kernels[f"{name}_{d}_{group}_{kv}"] = built
     return {symbol: built.prim_func for symbol, built in kernels.items()}
 
 

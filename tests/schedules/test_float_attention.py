@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from edgebit.schedules.attention_prefill import QUERY_TILE, prefill_scratch
+from edgebit.schedules.kv_cache import KV_TYPES
 from tests.schedules import canonical
-from tests.schedules.conftest import ATTENTION_SHAPES
+from tests.schedules.conftest import ATTENTION_SHAPES, INT8_SHAPES
 from tests.schedules.harness import Call, Program, same_bits
 
 Array = npt.NDArray[Any]
@@ -19,20 +20,21 @@ f32 = np.float32
 
 CONTEXT = 272  # two chunks and a block
 EDGES = (0, 1, 15, 16, 17, 127, 128, 129, 255, 256, 271)
-RUBBISH = (0x7E01, 0xFC00)  # float16 NaN and infinity, in keys and values that no token may see
+RUBBISH = 0xFF  # every byte of keys, values and scales that no token may see: NaNs
 
 
 @dataclass(frozen=True)
 class Layer:
     """An attention layer after rope_append: queries of some tokens, keys and values of the context.
 
-    queries [tokens][H][D] with 13 significant bits, keys and values float32 [KV][context][D] that float16
-    can hold.
+    queries [tokens][H][D] with 13 significant bits; keys and values float32 [KV][context][D] that float16
+    can hold, or int8 codes with scales [KV][context].
     """
 
     queries: Array
     keys: Array
     values: Array
+    scales: tuple[Array, Array] | None = None
 
     @property
     def head_dim(self) -> int:
@@ -52,7 +54,7 @@ class Layer:
 
     @property
     def symbol(self) -> str:
-        return f"{self.head_dim}_{self.group}"
+        return f"{self.head_dim}_{self.group}_{'f16' if self.scales is None else 'int8'}"
 
     def rows(self) -> Array:
         """qkv rows: queries, then columns that attention has no business with."""
@@ -60,11 +62,19 @@ class Layer:
         return np.pad(flat, [(0, 0), (0, 64 + -flat.shape[1] % 64)], constant_values=np.nan)
 
     def cache(self, visible: int) -> dict[str, Array]:
-        """The cache after `visible` tokens, rubbish behind them."""
-        keys, values = canonical.f32_to_f16(self.keys), canonical.f32_to_f16(self.values)
-        keys[:, visible:], values[:, visible:] = RUBBISH
-        blocked = keys.reshape(self.kv_heads, -1, 16, self.head_dim).transpose(0, 1, 3, 2)
-        return {"keys": blocked.copy(), "values": values}
+        """The bytes of keys and values after `visible` tokens, rubbish behind them."""
+        parts = []
+        for x in (self.keys, self.values):
+            elements = x.copy() if self.scales else canonical.f32_to_f16(x)
+            elements[:, visible:].view(np.uint8)[...] = RUBBISH
+            parts.append(elements)
+        parts[0] = parts[0].reshape(self.kv_heads, -1, 16, self.head_dim).swapaxes(2, 3).copy()
+        flat = [part.reshape(-1).view(np.uint8) for part in parts]
+        for i, scales in enumerate(self.scales or ()):
+            scales = scales.copy()
+            scales[:, visible:].view(np.uint8)[...] = RUBBISH
+            flat[i] = np.concatenate([flat[i], scales.reshape(-1).view(np.uint8)])
+        return {"keys": flat[0], "values": flat[1]}
 
     def expected(self, position: int) -> Array:
         """Model of the tokens from `position` on: [tokens][H · D]."""
@@ -74,20 +84,31 @@ class Layer:
         for head in range(self.kv_heads):
             heads = slice(head * self.group, (head + 1) * self.group)
             rows = self.queries[:, heads].reshape(-1, self.head_dim)
-            result = canonical.attention(rows, self.keys[head], self.values[head], last, self.head_dim**-0.5)
+            scales = [part[head] for part in self.scales or ()]
+            keys, values = self.keys[head].astype(f32), self.values[head].astype(f32)
+            result = canonical.attention(rows, keys, values, last, self.head_dim**-0.5, *scales)
             out[:, heads] = result.reshape(tokens, self.group, self.head_dim)
         return out.reshape(tokens, -1)
 
 
 def layer(
-    shape: tuple[int, int], tokens: int, kv_heads: int = 2, context: int = CONTEXT, factor: float = 1.0
+    shape: tuple[int, int],
+    tokens: int,
+    kv_heads: int = 2,
+    context: int = CONTEXT,
+    factor: float = 1.0,
+    kv: str = "f16",
 ) -> Layer:
     rng = np.random.default_rng([*shape, tokens])
     head_dim, group = shape
     queries = rng.standard_normal((tokens, kv_heads * group, head_dim)) * factor
-    cache = rng.standard_normal((2, kv_heads, context, head_dim)) * factor
-    keys, values = canonical.f16_to_f32(canonical.f32_to_f16(cache.astype(f32)))
-    return Layer(canonical.round_significant(queries.astype(f32), 13), keys, values)
+    queries = canonical.round_significant(queries.astype(f32), 13)
+    keys, values = (rng.standard_normal((2, kv_heads, context, head_dim)) * factor).astype(f32)
+    if kv == "f16":
+        keys, values = (canonical.f16_to_f32(canonical.f32_to_f16(x)) for x in (keys, values))
+        return Layer(queries, keys, values)
+    (keys, key_scales), (values, value_scales) = (canonical.quantize_cache(x) for x in (keys, values))
+    return Layer(queries, keys, values, (key_scales, value_scales))
 
 
 def parts(units: int) -> list[tuple[int, int]]:
@@ -140,17 +161,24 @@ def prefill(program: Program, layer: Layer, position: int) -> Array:
     return after[:, :width].copy()
 
 
-@pytest.mark.parametrize("shape", ATTENTION_SHAPES, ids=str)
-def test_decode_at_the_edges_of_blocks_and_chunks(attention_program: Program, shape: tuple[int, int]) -> None:
-    one = layer(shape, tokens=1)
+CASES = [(shape, "f16") for shape in ATTENTION_SHAPES] + [(shape, "int8") for shape in INT8_SHAPES]
+
+
+@pytest.mark.parametrize(("shape", "kv"), CASES, ids=str)
+def test_decode_at_the_edges_of_blocks_and_chunks(
+    attention_program: Program, shape: tuple[int, int], kv: str
+) -> None:
+    one = layer(shape, tokens=1, kv=kv)
     for position in EDGES:
         same_bits(decode(attention_program, one, position), one.expected(position)[0])
 
 
-@pytest.mark.parametrize("shape", ATTENTION_SHAPES, ids=str)
-def test_prefill_at_the_edges_of_tiles_and_chunks(attention_program: Program, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("shape", "kv"), CASES, ids=str)
+def test_prefill_at_the_edges_of_tiles_and_chunks(
+    attention_program: Program, shape: tuple[int, int], kv: str
+) -> None:
     for position, tokens in ((0, 1), (0, 8), (5, 10), (120, 8), (121, 17), (127, 2), (250, 7), (255, 17)):
-        block = layer(shape, tokens)
+        block = layer(shape, tokens, kv=kv)
         same_bits(prefill(attention_program, block, position), block.expected(position))
 
 
@@ -170,10 +198,11 @@ def test_more_chunks_than_are_merged_together(attention_program: Program) -> Non
         same_bits(prefill(attention_program, one, position), expected)
 
 
+@pytest.mark.parametrize("kv", KV_TYPES)
 @pytest.mark.parametrize("factor", [0.0, 1e-40, 1e-20, 1e-4, 50.0, 1e5, 1e10], ids=str)
-def test_small_and_large_values(attention_program: Program, factor: float) -> None:
+def test_small_and_large_values(attention_program: Program, factor: float, kv: str) -> None:
     """From all zeros over denormal keys to one-hot weights and saturated keys."""
-    block = layer((48, 3), tokens=3, factor=factor)
+    block = layer((48, 3), tokens=3, factor=factor, kv=kv)
     expected = block.expected(150)
     same_bits(prefill(attention_program, block, 150), expected)
     same_bits(decode(attention_program, block, 150), expected[0])
@@ -192,14 +221,19 @@ def test_a_maximum_that_rises_and_falls_from_chunk_to_chunk(attention_program: P
         same_bits(decode(attention_program, steep, 268), expected[0])
 
 
-def test_attention_is_close_to_double_precision() -> None:
-    """Relative L2 error 5.1e-4 against an unquantised cache, nearly all of it from float16."""
+@pytest.mark.parametrize(("kv", "bound"), [("f16", 5e-4), ("int8", 1.2e-2)])
+def test_attention_is_close_to_double_precision(kv: str, bound: float) -> None:
+    """Relative L2 error here 2.4e-4 with a float16 cache, 8.5e-3 with an int8 cache."""
     rng = np.random.default_rng(0)
     query, keys, values = (rng.standard_normal(s).astype(f32) for s in [(1, 128), (500, 128), (500, 128)])
     scores = keys.astype(np.float64) @ query[0].astype(np.float64) * 128**-0.5
     weights = np.exp(scores - scores.max())
     exact = (weights / weights.sum()) @ values.astype(np.float64)
-    keys, values = (canonical.f16_to_f32(canonical.f32_to_f16(x)) for x in (keys, values))
-    rounded = canonical.round_significant(query, 13)
-    difference = canonical.attention(rounded, keys, values, np.array([499]), 128**-0.5)[0] - exact
-    assert np.linalg.norm(difference) < 6e-4 * np.linalg.norm(exact)
+    rounded, last, scales = canonical.round_significant(query, 13), np.array([499]), ()
+    if kv == "f16":
+        keys, values = (canonical.f16_to_f32(canonical.f32_to_f16(x)) for x in (keys, values))
+    else:
+        (keys, *key_scales), (values, *value_scales) = (canonical.quantize_cache(x) for x in (keys, values))
+        keys, values, scales = keys.astype(f32), values.astype(f32), (*key_scales, *value_scales)
+    difference = canonical.attention(rounded, keys, values, last, 128**-0.5, *scales)[0] - exact
+    assert np.linalg.norm(difference) < bound * np.linalg.norm(exact)
