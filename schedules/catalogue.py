@@ -87,7 +87,6 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "rmsnorm_quantize": {ANY: Schedule("float_norm", "rmsnorm_quantize")},
     "quantize": {ANY: Schedule("float_norm", "quantize_rows")},
     "rope_append": {ANY: Schedule("float_rope", "rope_append")},
-    "attention": {ANY: Schedule("float_attention", "attention")},
     "attention_decode": {ANY: Schedule("attention_decode", "attention_decode")},
     "attention_merge": {ANY: Schedule("attention_decode", "attention_merge")},
     "attention_prefill": {ANY: Schedule("attention_prefill", "attention_prefill")},
