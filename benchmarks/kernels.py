@@ -34,7 +34,7 @@ WORKING_SET = 384
 
 TOKENS = (1, 2, 3, 4, 6, 8, 12, 13, 24, 25, 48, 96)
 
-_TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
+TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def build(tier: Tier, work: Sequence[Job], folder: Path) -> Path:
     """The driver with the kernels of the jobs, compiled as for a bundle."""
     names = sorted({job.kernel for job in work})
     objects = compile_object(
-        {name: kernel(name, tier).prim_func for name in names}, tier, _TRIPLES[tier.architecture]
+        {name: kernel(name, tier).prim_func for name in names}, tier, TRIPLES[tier.architecture]
     )
     (folder / "kernels.o").write_bytes(objects)
     declarations = "".join(f"void {name}(void);\n" for name in names)

@@ -52,6 +52,7 @@ def building_blocks(tier: Tier) -> dict[str, Any]:
     native = native_f16(tier)
     blocks = {
         "exp": elementwise(ops.exp, "float32", "float32"),
+        "exp_rounded13": elementwise(lambda x: ops.exp_rounded(x, 13), "float32", "float32"),
         "round13": elementwise(lambda x: ops.round_significant(x, 13), "float32", "float32"),
         "round16": elementwise(lambda x: ops.round_significant(x, 16), "float32", "float32"),
         "canonical_nan": elementwise(ops.canonical_nan, "float32", "float32"),

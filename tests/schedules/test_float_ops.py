@@ -66,6 +66,21 @@ def test_exp_is_within_one_ulp() -> None:
     assert error.max() < 1.0
 
 
+def test_rounded_exp_has_the_bits_of_the_model(float_program: Program) -> None:
+    x = exp_arguments()
+    same_bits(apply(float_program, "exp_rounded13", x, f32), canonical.exp_rounded(x, 13))
+
+
+def test_rounded_exp_has_thirteen_good_bits() -> None:
+    """Half a unit of 13 bits from rounding, and less than a tenth of that from the polynomial."""
+    x = np.linspace(-44, 0, 2_000_001).astype(f32)
+    rounded = canonical.exp_rounded(x, 13)
+    exact = np.exp(x.astype(np.float64))
+    assert (np.abs(rounded - exact) / np.spacing(exact.astype(f32))).max() < 2**11 * (0.5 + 0.05)
+    same_bits(canonical.round_significant(rounded, 13), rounded)
+    assert rounded[-1] == 1 and not canonical.exp_rounded(np.array([-44.01, -1e30], f32), 13).any()
+
+
 @pytest.mark.parametrize("bits", [13, 16])
 def test_rounding_to_significant_bits(float_program: Program, bits: int) -> None:
     ties = np.arange(1 << 16, dtype=np.uint32) << np.uint32(23 - bits) | np.uint32(0x3F800000)
