@@ -60,10 +60,13 @@ def interpreters(others: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Answers:
-    """Logits [tokens, vocab_size] of one prefill, and the tokens [tokens] chosen when decoding one by one."""
+    """Logits [tokens, vocab_size] of one prefill, the tokens [tokens] chosen when decoding one by one, and
+    the logits of the same tokens after a prefill as long as the one that is timed.
+    """
 
     logits: Floats
     choices: Any
+    after_long: Floats
 
 
 class Child:
@@ -104,12 +107,12 @@ class Child:
     def decode(self, prompt: Sequence[int], ids: Sequence[int]) -> Timing:
         return Timing(**self._ask(do="decode", prompt=list(prompt), ids=list(ids)))
 
-    def answers(self, ids: Sequence[int]) -> Answers:
+    def answers(self, ids: Sequence[int], long: Sequence[int]) -> Answers:
         with TemporaryDirectory() as folder:
             file = Path(folder) / "answers.npz"
-            self._ask(do="logits", ids=list(ids), file=str(file))
+            self._ask(do="logits", ids=list(ids), long=list(long), file=str(file))
             with np.load(file) as arrays:
-                return Answers(arrays["logits"], arrays["choices"])
+                return Answers(arrays["logits"], arrays["choices"], arrays["after_long"])
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         assert self._process.stdin

@@ -13,7 +13,6 @@ from benchmarks.peer.child import Answers, Child, Installed, PeerError, find
 from benchmarks.peer.models import Models
 from benchmarks.peer.registry import EDGEBIT, ENGINES, INDEPENDENT, OWN, Contender, Engine
 from benchmarks.peer.rounds import Say, Speeds, Workload, run_rounds, tokens
-from benchmarks.peer.session import Floats
 from edgebit.errors import EdgebitError
 from edgebit.version import VERSION
 
@@ -43,6 +42,8 @@ class Row:
             return ""
         if not self.agreement.holds:
             return f"other logits (KL {self.agreement.divergence:.1e})"
+        if not self.agreement.holds_after_long:
+            return f"long prefill is wrong (KL {self.agreement.after_long:.1e} after it)"
         return "" if self.agreement.reference == MODEL else f"computes {self.agreement.reference}"
 
 
@@ -113,17 +114,20 @@ class Bench:
 
     def _references(
         self, models: Models, answers: Mapping[Contender, Answers], reference: Answers
-    ) -> dict[str, Floats]:
-        """Logits to be near to. SiLU: what llama.cpp's BitNet graph computes whatever the model says."""
-        references = {MODEL: reference.logits}
+    ) -> dict[str, Answers]:
+        """Answers to be near to. SiLU: what llama.cpp's BitNet graph computes whatever the model says."""
+        references = {MODEL: reference}
         if models.config.hidden_act == "relu2" and len(answers) > 1:
             self.say("edgebit with SiLU: model, logits")
-            references[SILU] = self._answers(models, OWN, "silu-bundle").logits
+            references[SILU] = self._answers(models, OWN, "silu-bundle")
         return references
 
     def _answers(self, models: Models, contender: Contender, kind: str) -> Answers:
         with self._open(models, contender, kind, threads=1) as child:
-            return child.answers(tokens(CHECKED_TOKENS, models.config.vocab_size))
+            vocab_size = models.config.vocab_size
+            return child.answers(
+                tokens(CHECKED_TOKENS, vocab_size), tokens(self.workload.prefill, vocab_size)
+            )
 
     # ---- speed -----------------------------------------------------------------------------------
 

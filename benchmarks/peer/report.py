@@ -35,17 +35,20 @@ def agreement_table(check: Check) -> str:
     """What each engine computes; it stands before any speed."""
     text = (
         f"Logits of {CHECKED_TOKENS} tokens against those of {check.reference}, on the first {check.layers} "
-        "layers (in many, random weights amplify every rounding). KL: mean divergence of a prefill in nats, "
-        f"tolerance {TOLERANCE}. Same token: how often decoding token by token chooses the reference's."
+        "layers (in many, random weights amplify every rounding). KL: mean divergence in nats of a prefill, "
+        f"and of the same tokens after the long prefill that is timed; tolerance {TOLERANCE}. Same token: "
+        "how often decoding token by token chooses the reference's."
     )
-    table = [["Engine", "Computes", "KL", "Same token"]]
+    table = [["Engine", "Computes", "KL", "KL after long prefill", "Same token"]]
     for row in check.rows:
         if row.agreement is None:
-            table.append([row.contender.name, f"not run: {row.failure}", "", ""])
+            table.append([row.contender.name, f"not run: {row.failure}", "", "", ""])
             continue
-        name = row.contender.name
-        divergence = "reference" if name == check.reference else f"{row.agreement.divergence:.1e}"
-        table.append([name, _computes(row), divergence, f"{row.agreement.top1:.0%}"])
+        name, found = row.contender.name, row.agreement
+        distances = [f"{found.divergence:.1e}", f"{found.after_long:.1e}"]
+        if name == check.reference:
+            distances = ["reference", "reference"]
+        table.append([name, _computes(row), *distances, f"{found.top1:.0%}"])
     missing = [f"* {engine.name} is not installed: `{engine.install}`" for engine in check.missing]
     return "\n\n".join([text, markdown_table(table), *(["\n".join(missing)] if missing else [])])
 
@@ -114,6 +117,8 @@ def _computes(row: Row) -> str:
     assert row.agreement
     if not row.agreement.holds:
         return f"**something else** (nearest: {row.agreement.reference})"
+    if not row.agreement.holds_after_long:
+        return f"{row.agreement.reference}, **but not in long prompts**"
     return row.agreement.reference if row.agreement.reference == MODEL else f"**{row.agreement.reference}**"
 
 

@@ -2,7 +2,7 @@
 
 One JSON request a line on stdin, one JSON answer a line on what was stdout (engines print there too: their
 output goes to stderr). The first answer tells that the model is open. Requests are
-``{"do": "logits", "ids": […], "file": F}``, ``{"do": "prefill", "ids": […]}`` and
+``{"do": "logits", "ids": […], "long": […], "file": F}``, ``{"do": "prefill", "ids": […]}`` and
 ``{"do": "decode", "prompt": […], "ids": […]}``; every answer to a timing is a `Timing`.
 """
 
@@ -71,8 +71,10 @@ def time_decode(session: Session, prompt: Sequence[int], ids: Sequence[int]) -> 
     return measure(run)
 
 
-def write_logits(session: Session, ids: Sequence[int], file: Path) -> None:
-    """`file`.npz: ``logits`` [len(ids), vocab_size] of one prefill, ``choices`` of decoding one by one."""
+def write_logits(session: Session, ids: Sequence[int], long: Sequence[int], file: Path) -> None:
+    """`file`.npz: ``logits`` [len(ids), vocab_size] of one prefill, ``choices`` of decoding one by one, and
+    ``after_long`` [len(ids), vocab_size] of the same tokens after a prefill of `long`.
+    """
     session.reset()
     logits = session.evaluate_all(ids)
     session.reset()
@@ -80,12 +82,14 @@ def write_logits(session: Session, ids: Sequence[int], file: Path) -> None:
     for token in ids:
         session.evaluate([token])
         choices.append(session.choose())
-    np.savez(file, logits=logits, choices=np.array(choices))
+    session.reset()
+    session.evaluate(long)
+    np.savez(file, logits=logits, choices=np.array(choices), after_long=session.evaluate_all(ids))
 
 
 def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "logits":
-        write_logits(session, request["ids"], Path(request["file"]))
+        write_logits(session, request["ids"], request["long"], Path(request["file"]))
         return {}
     if request["do"] == "prefill":
         return asdict(time_prefill(session, request["ids"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from .bench_measure import Bench
@@ -11,6 +11,8 @@ from .bench_plan import Step
 from .engine import DECODE, HEAD, PREFILL
 
 BEHIND_THE_PLAN = "head"  # kernel name of parts that the runtime adds behind the steps of the plan
+# Those of native/head.c and the stages of native/head_screen.c, in their order.
+HEAD_PARTS = ("all logits", "query", "screen", "rank", "leaders", "select", "gather", "survivors")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class _Costs:
 
     def add(self, steps: Sequence[Step], times: Sequence[Tuple[int, float]], tokens: int) -> None:
         """Times of the steps of a plan that evaluated so many tokens, then of the runtime's own parts."""
-        parts = (Step(BEHIND_THE_PLAN, f"part {i}", 0) for i in count(1))
+        parts = (Step(BEHIND_THE_PLAN, name, 0) for name in HEAD_PARTS)
         for step, (calls, seconds) in zip(chain(steps, parts), times):
             found = (calls, seconds, step.ternary_weights * tokens)
             known = self._sums.get(step, (0, 0.0, 0))

@@ -19,6 +19,7 @@ from benchmarks.peer.comparison import MODEL, SILU, Check, Comparison, Row
 from benchmarks.peer.registry import CONTENDERS, ENGINES, FAIR_PEER, OWN
 from benchmarks.peer.report import agreement_table, markdown_table, place, report, speed_table
 from benchmarks.peer.rounds import Speeds, Workload, run_rounds
+from benchmarks.peer.session import Floats
 from benchmarks.peer.worker import Timing, measure
 from tests.builders import Shape, write_checkpoint
 
@@ -45,7 +46,11 @@ def row(contender: object, agreement: Agreement, decode: float, prefill: float) 
     return Row(contender, agreement, found)  # type: ignore[arg-type]
 
 
-OWN_ROW = row(OWN, Agreement(MODEL, 0.0, 1.0), 30, 200)
+OWN_ROW = row(OWN, Agreement(MODEL, 0.0, 0.0, 1.0), 30, 200)
+
+
+def answers(logits: Floats) -> Answers:
+    return Answers(logits, logits.argmax(-1), after_long=logits)
 
 
 # ---- agreement -------------------------------------------------------------------------------------
@@ -54,17 +59,25 @@ OWN_ROW = row(OWN, Agreement(MODEL, 0.0, 1.0), 30, 200)
 def test_an_engine_is_held_against_the_nearest_reference() -> None:
     random = np.random.default_rng(0)
     relu2, silu = random.normal(size=(2, 5, 50)).astype(np.float32)
-    answers = Answers(silu + np.float32(1e-3), silu.argmax(-1))
-    found = agree({MODEL: relu2, SILU: silu}, answers)
+    found = agree({MODEL: answers(relu2), SILU: answers(silu)}, answers(silu + np.float32(1e-3)))
     assert found.reference == SILU
-    assert found.holds and found.top1 == 1 and found.divergence < 1e-6
+    assert found.holds and found.holds_after_long and found.top1 == 1 and found.divergence < 1e-6
 
 
 def test_other_logits_do_not_hold() -> None:
     random = np.random.default_rng(0)
     logits, other = random.normal(size=(2, 5, 50)).astype(np.float32)
-    found = agree({MODEL: logits}, Answers(other, other.argmax(-1)))
+    found = agree({MODEL: answers(logits)}, answers(other))
     assert not found.holds and found.top1 < 1
+
+
+def test_an_engine_may_be_right_in_short_prompts_alone() -> None:
+    logits, other = np.random.default_rng(0).normal(size=(2, 5, 50)).astype(np.float32)
+    found = agree({MODEL: answers(logits)}, Answers(logits, logits.argmax(-1), after_long=other))
+    assert found.holds and not found.holds_after_long
+    peer = row(LLAMA, found, 10, 900)
+    assert "the model, **but not in long prompts**" in agreement_table(checked(OWN_ROW, peer))
+    assert "**long prefill is wrong (KL" in speed_table(compared(OWN_ROW, peer))
 
 
 def test_logits_that_are_no_numbers_are_infinitely_far_away() -> None:
@@ -76,7 +89,7 @@ def test_logits_that_are_no_numbers_are_infinitely_far_away() -> None:
 
 
 def test_speeds_are_medians_with_their_ratios() -> None:
-    table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(SILU, 0.004, 1.0), 15, 50)))
+    table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(SILU, 0.004, 0.003, 1.0), 15, 50)))
     line = next(line for line in table.splitlines() if line.startswith(f"| {FAIR_PEER}"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:7] == [
@@ -91,10 +104,10 @@ def test_speeds_are_medians_with_their_ratios() -> None:
 
 
 def test_a_speed_of_other_logits_is_never_without_the_remark() -> None:
-    table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
+    table = speed_table(compared(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 4.1, 0.25), 90, 900)))
     assert "**other logits (KL 4.3e+00)**" in table
-    found = agreement_table(checked(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 0.25), 90, 900)))
-    assert f"| {FAIR_PEER} | **something else** (nearest: the model) | 4.3e+00 | 25% |" in found
+    found = agreement_table(checked(OWN_ROW, row(LLAMA, Agreement(MODEL, 4.3, 4.1, 0.25), 90, 900)))
+    assert f"| {FAIR_PEER} | **something else** (nearest: the model) | 4.3e+00 | 4.1e+00 | 25% |" in found
 
 
 def test_what_did_not_run_says_why_and_has_no_speed() -> None:
@@ -105,7 +118,7 @@ def test_what_did_not_run_says_why_and_has_no_speed() -> None:
 
 
 def test_what_was_checked_but_not_timed_says_why() -> None:
-    failed = Row(LLAMA, Agreement(SILU, 0.004, 1.0), {1: speeds(9, 9)}, failure="out of memory")
+    failed = Row(LLAMA, Agreement(SILU, 0.004, 0.003, 1.0), {1: speeds(9, 9)}, failure="out of memory")
     text = report("peers.py", checked(OWN_ROW), [compared(OWN_ROW, failed)], {"CPU": "one"}, plot=None)
     assert f"* {FAIR_PEER} was not timed: out of memory" in text
     assert f"| {FAIR_PEER} | yes |" not in text
@@ -218,7 +231,7 @@ def test_without_any_peer_edgebit_is_measured_alone(
     peers.main()
     printed = capsys.readouterr().out
     assert printed.strip() in results.read_text()
-    assert "| edgebit | the model | reference | 100% |" in printed
+    assert "| edgebit | the model | reference | reference | 100% |" in printed
     assert "* llama.cpp is not installed: `pip install --no-binary llama-cpp-python" in printed
     speed = next(line for line in printed.splitlines() if line.startswith("| edgebit | yes |"))
     decode, prefill = (float(cell.split()[0]) for cell in speed.split("|")[3:5])
