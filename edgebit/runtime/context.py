@@ -33,13 +33,15 @@ class Context:
     def feed(self, ids: Sequence[int]) -> None:
         """Appends tokens; the logits of the last one are ready afterwards.
 
-        A long prompt goes in pieces, so that Ctrl-C is heard between them.
+        A long prompt goes in pieces of about the same size, so that Ctrl-C is heard between them and none is of
+        a few tokens, which cost more each.
         """
-        chunk = self._engine.info.chunk
-        for start in range(0, len(ids), chunk):
-            piece = ids[start : start + chunk]
+        pieces = -(-len(ids) // self._engine.info.chunk)
+        ends = [len(ids) * (i + 1) // pieces for i in range(pieces)]
+        for start, end in zip([0, *ends], ends):
+            piece = ids[start:end]
             self._ids.extend(piece)
-            if start + chunk < len(ids):
+            if end < len(ids):
                 self._engine.append(piece)
             else:
                 self._engine.evaluate(piece)
