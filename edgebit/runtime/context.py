@@ -33,8 +33,8 @@ class Context:
     def feed(self, ids: Sequence[int]) -> None:
         """Appends tokens; the logits of the last one are ready afterwards.
 
-        A long prompt goes in pieces of about the same size, so that Ctrl-C is heard between them and none is of
-        a few tokens, which cost more each.
+        A long prompt goes in pieces of about the same size, so that Ctrl-C is heard between them and none is
+        of a few tokens, which cost more each.
         """
         pieces = -(-len(ids) // self._engine.info.chunk)
         ends = [len(ids) * (i + 1) // pieces for i in range(pieces)]
