@@ -19,6 +19,7 @@ ISA_FLAGS = (
     "asimddp",
     "i8mm",
 )
+_AUTOGROUP = Path("/proc/self/autogroup")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
@@ -33,13 +34,21 @@ def conditions() -> dict[str, str]:
         "ISA": ", ".join(flag for flag in ISA_FLAGS if flag in flags) or platform.machine(),
         "Governor": _GOVERNOR.read_text().strip() if os.access(_GOVERNOR, os.R_OK) else "not readable",
         "Load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-        "Priority": f"niceness {os.nice(0)}",
+        "Priority": _priority(),
         "System": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
     }
 
 
 def versions(packages: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {version}" for name, version in packages)
+
+
+def _priority() -> str:
+    """Niceness, and that of the session where Linux schedules sessions as groups: it counts first."""
+    niceness = f"niceness {os.nice(0)}"
+    if not os.access(_AUTOGROUP, os.R_OK):
+        return niceness
+    return f"{niceness}, its session's {_AUTOGROUP.read_text().split()[-1]}"
 
 
 def _cpu_fields() -> dict[str, str]:
