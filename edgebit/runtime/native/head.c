@@ -30,6 +30,27 @@ static uint64_t lay_out(eb_lm_head *lm, uint64_t start, int32_t threads) {
   return next - start;
 }
 
+static void advise(const eb_lm_head *lm, uint64_t offset, uint64_t bytes, long advice) {
+  uintptr_t begin = (uintptr_t)eb_section(lm, offset), end = (begin + bytes) / LARGEST_PAGE * LARGEST_PAGE;
+  begin = (begin + LARGEST_PAGE - 1) / LARGEST_PAGE * LARGEST_PAGE;
+  if (begin < end) syscall(EB_SYS_madvise, (void *)begin, (size_t)(end - begin), advice);
+}
+
+/* Says how the pages of the sections are used of which single rows are read. */
+static void advise_rows(const eb_lm_head *lm, long advice) {
+  const eb_head *head = &lm->plan->logits;
+  uint64_t vocab_size = lm->plan->vocab_size;
+  const uint32_t *escapes = eb_section(lm, head->escape_index);
+  advise(lm, head->plane2, eb_plane2_row(head) * vocab_size, advice);
+  advise(lm, head->escapes, escapes[vocab_size] * (uint64_t)EB_ESCAPE_BYTES, advice);
+  advise(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES, advice);
+}
+
+static void release_rows(eb_lm_head *lm) {
+  advise_rows(lm, EB_MADV_DONTNEED);
+  lm->rows_touched = lm->most_at_once = 0;
+}
+
 int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *execution, eb_team *team) {
   const int32_t threads = eb_team_count(team);
   lm->plan = plan;
@@ -38,27 +59,11 @@ int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *exe
   if (!eb_map_zeroed(lay_out(lm, 0, threads), &lm->memory)) return 0;
   lay_out(lm, (uint64_t)(uintptr_t)lm->memory.data, threads);
   if (lm->screening) eb_screening_place(lm->screening, plan, threads);
+  if (plan->logits.kind == EB_HEAD_EXACT) advise_rows(lm, EB_MADV_NOHUGEPAGE); /* a row would map 2 MB */
   return 1;
 }
 
 void eb_lm_head_close(eb_lm_head *lm) { eb_unmap(&lm->memory); }
-
-static void release(const eb_lm_head *lm, uint64_t offset, uint64_t bytes) {
-  uintptr_t begin = (uintptr_t)eb_section(lm, offset), end = (begin + bytes) / LARGEST_PAGE * LARGEST_PAGE;
-  begin = (begin + LARGEST_PAGE - 1) / LARGEST_PAGE * LARGEST_PAGE;
-  if (begin < end) syscall(EB_SYS_madvise, (void *)begin, (size_t)(end - begin), (long)EB_MADV_DONTNEED);
-}
-
-/* Gives back the pages of the sections of which single rows are read. */
-static void release_rows(eb_lm_head *lm) {
-  const eb_head *head = &lm->plan->logits;
-  uint64_t vocab_size = lm->plan->vocab_size;
-  const uint32_t *escapes = eb_section(lm, head->escape_index);
-  release(lm, head->plane2, eb_plane2_row(head) * vocab_size);
-  release(lm, head->escapes, escapes[vocab_size] * (uint64_t)EB_ESCAPE_BYTES);
-  release(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES);
-  lm->rows_touched = lm->most_at_once = 0;
-}
 
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows) {
   lm->rows_touched += rows;
