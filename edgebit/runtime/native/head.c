@@ -6,9 +6,9 @@
 /* Of bfloat16 or int8: they stay in the first cache while all hidden states meet them. */
 enum { TABLE_ROWS_AT_ONCE = 64 };
 
-/* A row that is read maps its neighbourhood, 64 KB as the kernel is usually set: 24 MB in all. Mapping a row again takes
- * longer than computing it: tokens for which many rows are read share the price. */
-enum { MOST_ROWS_TOUCHED = 384, TIMES_AT_ONCE = 4, LARGEST_PAGE = 1 << 16 };
+/* A row that is read maps its neighbourhood, 64 KB as the kernel is usually set: 8 MB in all, or what the token takes
+ * for which most rows are read. */
+enum { MOST_ROWS_TOUCHED = 128, LARGEST_PAGE = 1 << 16 };
 
 /* ---- memory ----------------------------------------------------------------------------------------------- */
 
@@ -69,7 +69,7 @@ void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows) {
   lm->rows_touched += rows;
   if (rows > lm->most_at_once) lm->most_at_once = rows;
   if (lm->plan->logits.kind != EB_HEAD_EXACT || lm->reads_all) return;
-  if (lm->rows_touched > MOST_ROWS_TOUCHED && lm->rows_touched > TIMES_AT_ONCE * lm->most_at_once) release_rows(lm);
+  if (lm->rows_touched > MOST_ROWS_TOUCHED && lm->rows_touched > lm->most_at_once) release_rows(lm);
 }
 
 /* ---- all logits ------------------------------------------------------------------------------------------- */
