@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.target import Target, load_target
 
 if TYPE_CHECKING:
     from edgebit.compiler.compile import compile_graph
     from edgebit.compiler.compiled import CompiledModel
+    from edgebit.compiler.options import CompileOptions
 
 __all__ = ["CompileOptions", "CompiledModel", "Target", "compile_graph", "load_target"]
 
@@ -24,4 +24,8 @@ def __getattr__(name: str) -> object:
         from edgebit.compiler.compiled import CompiledModel
 
         return CompiledModel
+    if name == "CompileOptions":
+        from edgebit.compiler.options import CompileOptions
+
+        return CompileOptions
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
