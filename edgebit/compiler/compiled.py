@@ -39,6 +39,8 @@ class CompiledModel:
             "hidden_size": self.plan.hidden_size,
             "num_layers": self.plan.num_layers,
             "context": self.plan.context,
+            "lm_head": self.plan.logits.kind.name.lower(),
+            "kv_cache": self.plan.kv,
         }
 
     @property

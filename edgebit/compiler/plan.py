@@ -138,6 +138,7 @@ class Plan:
     hidden_size: int
     num_layers: int
     context: int
+    kv: str  # element type of the KV cache
     decode: tuple[Step, ...]
     prefill: tuple[Step, ...]
     head: tuple[Step, ...]

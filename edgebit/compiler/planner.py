@@ -101,6 +101,7 @@ class _Planner(PlanBuilder):
             hidden_size=self.hidden_size,
             num_layers=self.layers,
             context=self.context,
+            kv=self.kv,
             decode=self.decode.placed(),
             prefill=self.prefill.placed(),
             head=self.head.placed(),
