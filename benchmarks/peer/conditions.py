@@ -46,9 +46,9 @@ def versions(packages: Iterable[tuple[str, str]]) -> str:
 def _priority() -> str:
     """Niceness, and that of the session where Linux schedules sessions as groups: it counts first."""
     niceness = f"niceness {os.nice(0)}"
-    if not os.access(_AUTOGROUP, os.R_OK):
-        return niceness
-    return f"{niceness}, its session's {_AUTOGROUP.read_text().split()[-1]}"
+    # "/autogroup-64 nice 0"; empty for a process without a group, absent where the kernel makes none.
+    group = _AUTOGROUP.read_text().split() if os.access(_AUTOGROUP, os.R_OK) else []
+    return f"{niceness}, its session's {group[-1]}" if group else niceness
 
 
 def _cpu_fields() -> dict[str, str]:
