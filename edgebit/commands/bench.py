@@ -11,7 +11,7 @@ from rich.table import Table
 from edgebit.commands.console import ERR, OUT
 
 if TYPE_CHECKING:
-    from edgebit.runtime.bench_report import Table as Facts
+    from edgebit.runtime.table import Table as Facts
 
 
 def bench_command(

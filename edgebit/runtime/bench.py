@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence
 
 from .bench_conditions import available_cpus, conditions, load_average
 from .bench_measure import Bench, Measurement, Progress, choose_workload
 from .bench_plan import PlanFacts, read_plan
 from .bench_profile import take_profile
-from .bench_report import Report, Table
+from .bench_report import Report
 from .engine import Engine
 from .errors import RuntimeModelError
 from .integrity import check_bundle
-from .program import run_program
+from .program import run_program, show_progress
+from .table import text_of
 
 
 @dataclass(frozen=True)
@@ -120,31 +120,11 @@ def run(arguments: Sequence[str]) -> None:
         chosen.threads, chosen.prefill, chosen.decode, chosen.repeat, chosen.profile, chosen.sweep
     )
     report = bench(Path(chosen.bundle), options, show_progress)
-    if sys.stderr.isatty():
-        show_progress("")
+    show_progress("")
     if chosen.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         print("\n\n".join(text_of(table) for table in report.tables()))
-
-
-def show_progress(text: str) -> None:
-    """One line that changes, where somebody watches."""
-    if sys.stderr.isatty():
-        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)
-
-
-def text_of(table: Table) -> str:
-    """The table in columns, without lines."""
-    rows = [table.columns, *table.rows] if any(table.columns) else table.rows
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    lines = [table.title] if table.title else []
-    return "\n".join([*lines, *(_line(row, widths, table.left) for row in rows)])
-
-
-def _line(row: Tuple[str, ...], widths: Sequence[int], left: Sequence[int]) -> str:
-    cells = [f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)]
-    return "  ".join(cells).rstrip()
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

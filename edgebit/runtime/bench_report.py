@@ -9,19 +9,10 @@ from .bench_measure import Measurement, Series, Workload
 from .bench_plan import PlanFacts
 from .bench_profile import Cost, Profile
 from .stats import HeadStats
+from .table import Table, size_text, threads_text
 
 BAR_WIDTH = 30
 NOTICEABLE = 0.05  # difference of two read speeds
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under headings; the columns in `left` begin at the left, numbers end at the right."""
-
-    title: str
-    columns: Tuple[str, ...]
-    rows: Sequence[Tuple[str, ...]]
-    left: Tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
@@ -119,7 +110,7 @@ class Report:
             _speed_row(f"decode, {work.decode} tokens", main.decode),
             _speed_row("  with guesses", main.speculated),
         ]
-        title = f"{self.model.get('name', self.bundle)}: {_threads(main.threads)}, {main.tier}"
+        title = f"{self.model.get('name', self.bundle)}: {threads_text(main.threads)}, {main.tier}"
         return Table(title, ("", "tokens/s", "mean", "std", "ms/token"), rows)
 
     def _facts_table(self) -> Table:
@@ -138,7 +129,7 @@ class Report:
             ("load", f"{main.load_seconds * 1e3:.1f} ms, after {self.check_seconds * 1e3:.1f} ms of checks"),
             ("prefill work", f"{main.prefill.median * plan.ternary_weights / 1e9:.1f} GMAC/s"),
             ("memory", _resident(main.memory)),
-            ("bytes per token", f"{_size(size.total)}: {_sum(parts)}"),
+            ("bytes per token", f"{size_text(size.total)}: {_sum(parts)}"),
             ("head", _head(main.head)),
             ("guesses", _guesses(main)),
             ("read speed", read),
@@ -150,7 +141,7 @@ class Report:
         facts = self.conditions
         load = facts["load_average"]
         note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
-        share = f"{_percent(facts['cpu_share'])} of what {_threads(facts['threads'])} can use"
+        share = f"{_percent(facts['cpu_share'])} of what {threads_text(facts['threads'])} can use"
         rows = [
             ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
             ("board", facts["board"]),
@@ -263,23 +254,12 @@ def _sweep_table(sweep: Sequence[Measurement]) -> Table:
 # ---- words -------------------------------------------------------------------------------------------
 
 
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"
-
-
 def _percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def _size(size: float) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if size >= scale:
-            return f"{size / scale:.2f} {unit}"
-    return f"{size / 1e3:.1f} kB"
-
-
 def _sum(parts: Sequence[Tuple[float, str]]) -> str:
-    return " + ".join(f"{_size(size)} {name}" for size, name in parts)
+    return " + ".join(f"{size_text(size)} {name}" for size, name in parts)
 
 
 def _head(stats: HeadStats) -> str:
@@ -301,5 +281,5 @@ def _resident(memory: Dict[str, Optional[int]]) -> str:
     now, peak = memory["rss_bytes"], memory["peak_rss_bytes"]
     if now is None or peak is None:
         return "unknown on this system"
-    huge = f", {_size(memory['huge_page_bytes'])} on huge pages" if memory["huge_page_bytes"] else ""
-    return f"{_size(now)} resident{huge}, at most {_size(peak)}"
+    huge = f", {size_text(memory['huge_page_bytes'])} on huge pages" if memory["huge_page_bytes"] else ""
+    return f"{size_text(now)} resident{huge}, at most {size_text(peak)}"

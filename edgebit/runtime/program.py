@@ -9,14 +9,17 @@ from typing import Callable, Optional, Sequence
 from .errors import RuntimeModelError
 
 
-def run_program(run: Callable[[Sequence[str]], None], arguments: Optional[Sequence[str]]) -> int:
-    """The exit code of `run(arguments)` (None: those of this process). EDGEBIT_DEBUG=1 shows tracebacks."""
+def run_program(run: Callable[[Sequence[str]], Optional[int]], arguments: Optional[Sequence[str]]) -> int:
+    """The exit code of `run(arguments)` (None: those of this process), 0 where it gives none.
+
+    EDGEBIT_DEBUG=1 shows tracebacks.
+    """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a replaced stream may have none
         if reconfigure is not None:
             reconfigure(errors="replace")
     try:
-        run(sys.argv[1:] if arguments is None else arguments)
+        return run(sys.argv[1:] if arguments is None else arguments) or 0
     except RuntimeModelError as error:
         if os.environ.get("EDGEBIT_DEBUG"):
             raise
@@ -27,4 +30,9 @@ def run_program(run: Callable[[Sequence[str]], None], arguments: Optional[Sequen
     except BrokenPipeError:  # the reader has left; leave quietly, also when Python flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
+
+
+def show_progress(text: str) -> None:
+    """One line that changes, where somebody watches; "" clears it."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<60}\r", end="", file=sys.stderr, flush=True)

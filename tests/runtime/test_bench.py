@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from edgebit.runtime import ContextFullError, RuntimeModelError, bench_conditions
-from edgebit.runtime.bench import Options, bench, text_of
+from edgebit.runtime.bench import Options, bench
 from edgebit.runtime.bench_conditions import conditions
 from edgebit.runtime.bench_measure import Series, choose_workload, prompt_tokens
 from edgebit.runtime.bench_plan import read_plan
-from edgebit.runtime.bench_report import Report, Table
+from edgebit.runtime.bench_report import Report
 from edgebit.runtime.engine import Engine
 from edgebit.runtime.stats import HeadStats
+from edgebit.runtime.table import Table, text_of
 from tests.runtime.builders import CONTEXT
 from tests.runtime.test_hosts import interpreters
 from tests.runtime.toy_bundle import PLAN, SPECIAL
