@@ -16,19 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from edgebit.bundle.link import LIBRARY, link_library
+from edgebit.bundle.link import LIBRARY
 from edgebit.bundle.writer import WEIGHTS
-from edgebit.compiler import CompiledModel, CompileOptions, Target, compile_graph
+from edgebit.compiler import CompiledModel, CompileOptions, compile_graph
 from edgebit.compiler.head import ExactHead
 from edgebit.compiler.head_components import Components, calibrate
 from edgebit.compiler.plan import CHUNK, Head, Space
-from edgebit.compiler.target import host_target
 from edgebit.compiler.weights import Array, Weights
 from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel
+from edgebit.host_library import best_tier, this_machine, write_host_library
 from edgebit.progress import Progress
 from edgebit.runtime.library import MESSAGE_SIZE, bind
-from edgebit.schedules.tier import TIERS, Tier
 
 TEXT = "calibration.txt"
 MOST_TOKENS = 512
@@ -67,13 +66,14 @@ def run_on_text(
     ids = text_tokens(graph)
     tokens = sorted(set(ids))
     chosen = replace(options, context=len(ids), tokens=tokens)
-    compiled = compile_graph(graph, _this_machine(), chosen, progress)
+    compiled = compile_graph(graph, this_machine(), chosen, progress)
     progress.stage("calibrate")
     with (folder / WEIGHTS).open("wb") as file:
         identity = compiled.weights.write(file, progress.advance)
-    library = link_library(compiled.target, compiled.plan_source(identity), compiled.objects)
-    (folder / LIBRARY).write_bytes(library)
-    return hidden_states(folder, compiled, [tokens.index(token) for token in ids]), compiled.weights
+    write_host_library(compiled, identity, folder)
+    with best_tier():
+        states = hidden_states(folder, compiled, [tokens.index(token) for token in ids])
+    return states, compiled.weights
 
 
 def text_tokens(graph: OnnxModel) -> list[int]:
@@ -119,28 +119,3 @@ def _states_of_chunk(
     size = len(ids) * head.width
     states = (ctypes.c_float * size).from_address(place)
     return np.array(states, np.float32).reshape(len(ids), head.width)
-
-
-def _this_machine() -> Target:
-    """The target of this machine with the best tier it has alone: the others would not be used."""
-    target = host_target()
-    features = _cpu_features()
-    best = next(name for name in target.tiers if _fits(TIERS[name], features) or name == target.tiers[-1])
-    return replace(target, tiers=(best,))
-
-
-def _fits(tier: Tier, features: frozenset[str]) -> bool:
-    return {_LINUX_NAMES.get(feature, feature) for feature in tier.requires} <= features
-
-
-_LINUX_NAMES = {"avx512vnni": "avx512_vnni", "dotprod": "asimddp"}  # where /proc/cpuinfo has its own
-
-
-def _cpu_features() -> frozenset[str]:
-    """Flags of /proc/cpuinfo, none where there is no such file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    words = [line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))]
-    return frozenset(words[0]) if words else frozenset()
