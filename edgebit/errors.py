@@ -59,5 +59,9 @@ class BundleError(EdgebitError):
     """A bundle cannot be written, is incomplete, or does not match its manifest."""
 
 
+class SelfTestError(BundleError):
+    """A bundle does not compute what was recorded when it was made."""
+
+
 class UsageError(EdgebitError):
     """Arguments that contradict each other or name nothing."""

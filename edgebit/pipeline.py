@@ -49,10 +49,11 @@ def compile_bundle(
     # Takes seconds to import: not before everything cheap is checked.
     from edgebit.compiler import CompileOptions
     from edgebit.heads import compile_with_head
+    from edgebit.self_test import SelfTest
 
     options = CompileOptions(context=context, kv=kv)
     with compile_with_head(graph, chosen, options, head, progress) as compiled:
-        return write(compiled, text_table, folder, progress)
+        return write(compiled, text_table, folder, SelfTest(compiled, progress), progress)
 
 
 def export_graph(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from edgebit.errors import BundleError
+from edgebit.runtime.self_test import Sample
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -52,7 +53,7 @@ class WeightsEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of manifest.json. `model`, `plan` and `memory` are for people: nothing on the device uses them."""
+    """All of manifest.json. `model`, `plan` and `memory` are for people: the loader uses none of them."""
 
     edgebit: str
     format: int
@@ -61,6 +62,7 @@ class Manifest:
     plan: Facts
     memory: Facts
     weights: WeightsEntry
+    self_test: list[Sample]  # what the model answers wherever it runs
     files: Mapping[
         str, FileEntry
     ]  # by path with forward slashes, sorted; manifest.json itself is not among them
@@ -97,6 +99,7 @@ def parse_manifest(text: str, name: str = MANIFEST) -> Manifest:
             plan=table["plan"],
             memory=table["memory"],
             weights=record(WeightsEntry, table["weights"]),
+            self_test=[record(Sample, sample) for sample in table["self_test"]],
             files={path: record(FileEntry, entry) for path, entry in table["files"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:

@@ -20,6 +20,7 @@ from edgebit.bundle.readme import bundle_readme
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
 from edgebit.progress import SILENT, Progress
+from edgebit.runtime.self_test import Sample
 from edgebit.version import VERSION
 
 WEIGHTS = "weights.bin"
@@ -28,7 +29,9 @@ RUNTIME = "edgebit_runtime"
 WEIGHTS_LAYOUT = "U16"
 
 PACKAGE = Path(__file__).resolve().parent.parent
-PROGRAMS = tuple(Path(__file__).resolve().parent / "launcher" / name for name in ("bench.py", "chat.py"))
+PROGRAMS = tuple(
+    Path(__file__).resolve().parent / "launcher" / name for name in ("bench.py", "chat.py", "doctor.py")
+)
 LICENSE = Path(__file__).resolve().parent / "LICENSE"
 
 
@@ -64,17 +67,40 @@ class CompiledModel(Protocol):
         ...
 
 
+class Tester(Protocol):
+    """Who knows what the model must answer (edgebit.self_test.SelfTest)."""
+
+    def record(self, folder: Path, weights_id: bytes) -> Sequence[Sample]:
+        """What the model in `folder` (weights, library and tokenizer) answers: for the manifest."""
+        ...
+
+    def run(self, bundle: Path) -> None:
+        """Refuse a complete bundle that answers otherwise, by an EdgebitError."""
+        ...
+
+
+class Untested:
+    """The Tester of what is no model."""
+
+    def record(self, folder: Path, weights_id: bytes) -> Sequence[Sample]:
+        return []
+
+    def run(self, bundle: Path) -> None:
+        pass
+
+
 def write(
     compiled: CompiledModel,
     text_table: bytes,
     output: Path,
+    tester: Tester,
     progress: Progress = SILENT,
     native: Path = NATIVE,
 ) -> Path:
     """Write the bundle folder `output` and return it; `text_table` is the content of tokenizer.bin.
 
     An existing bundle is replaced, any other existing thing is refused. Equal models give equal bytes.
-    Raises BundleError, LinkError.
+    Raises BundleError, LinkError, and what the tester does.
     """
     output = check_output(output)
     with replacing(output) as folder:
@@ -85,18 +111,21 @@ def write(
         plan_source = compiled.plan_source(weights_id)
         library = link_library(compiled.target, plan_source, compiled.objects, native)
         (folder / LIBRARY).write_bytes(library)
-        progress.stage("bundle")
         (folder / TOKENIZER).write_bytes(text_table)
+        progress.stage("self-test")
+        samples = list(tester.record(folder, weights_id))
+        progress.stage("bundle")
         copy_runtime(folder)
         readme = bundle_readme(compiled.model_facts, compiled.target, compiled.memory)
         (folder / "README.md").write_text(readme, "utf-8")
-        manifest = describe(compiled, weights_id, folder)
+        manifest = describe(compiled, weights_id, samples, folder)
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
         set_modes(folder)
+        tester.run(folder)
     return output
 
 
-def describe(compiled: CompiledModel, weights_id: bytes, folder: Path) -> Manifest:
+def describe(compiled: CompiledModel, weights_id: bytes, samples: list[Sample], folder: Path) -> Manifest:
     """The manifest of a folder that is complete but for the manifest."""
     target = compiled.target
     return Manifest(
@@ -113,6 +142,7 @@ def describe(compiled: CompiledModel, weights_id: bytes, folder: Path) -> Manife
         plan=compiled.plan_summary,
         memory=compiled.memory,
         weights=WeightsEntry(layout=WEIGHTS_LAYOUT, id=weights_id.hex()),
+        self_test=samples,
         files={path.relative_to(folder).as_posix(): file_entry(path) for path in files_of(folder)},
     )
 

@@ -69,10 +69,11 @@ class Sampling:
 class Engine:
     """libmodel.so of a bundle folder with one session. Raises RuntimeModelError with the native sentence."""
 
-    def __init__(self, folder: Path, threads: Optional[int] = None) -> None:
+    def __init__(self, folder: Path, threads: Optional[int] = None, library: Optional[Path] = None) -> None:
+        """`library`: another build of the same model's than the one in the folder."""
         self._model: Optional[int] = None
         self._session: Optional[int] = None
-        self._library = bind(str(folder.resolve() / LIBRARY))
+        self._library = bind(str(library or folder.resolve() / LIBRARY))
         message = ctypes.create_string_buffer(MESSAGE_SIZE)
         self._model = self._library.eb_open(os.fsencode(folder), message, MESSAGE_SIZE)
         if not self._model:
@@ -142,6 +143,13 @@ class Engine:
         self._check(self._library.eb_evaluate_all(self._open(), self._ids(ids), len(ids), place))
         del place
         return memoryview(rows).cast("f", shape)
+
+    def logits(self) -> bytes:
+        """float32 logits [vocab_size] of the token evaluated last, as they lie in memory."""
+        place = self._library.eb_logits(self._open())
+        if not place:
+            raise RuntimeModelError("there are no logits: evaluate a token first")
+        return ctypes.string_at(place, 4 * self.info.vocab_size)
 
     @property
     def position(self) -> int:

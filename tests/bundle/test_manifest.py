@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgebit.bundle.manifest import FileEntry, Manifest, TargetEntry, WeightsEntry, parse_manifest
 from edgebit.errors import BundleError
+from edgebit.runtime.self_test import Sample
 
 MANIFEST = Manifest(
     edgebit="0.1.0",
@@ -20,6 +21,7 @@ MANIFEST = Manifest(
     plan={"decode_steps": 12},
     memory={"weights_bytes": 1024},
     weights=WeightsEntry("U16", "0" * 64),  # equal to the placeholder of the digest
+    self_test=[Sample("Hé", [1, 2], [3], "c" * 64)],
     files={"weights.bin": FileEntry(1024, "a" * 64), "libmodel.so": FileEntry(7, "b" * 64)},
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgebit.bundle import parse_manifest, write, writer
+from edgebit.bundle.writer import Untested
 from edgebit.compiler.target import load_target
 from edgebit.errors import BundleError, EdgebitError, LinkError, ModelError
 from tests.bundle.builders import FakeModel, FakeWeights, write_native
@@ -35,7 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_bundle_has_its_files_and_the_manifest_names_each(native: Path, place: Path) -> None:
-    bundle = write(FakeModel(), TABLE, place / "bundle", native=native)
+    bundle = write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     files = contents(bundle)
     assert {
         "manifest.json",
@@ -60,15 +61,15 @@ def test_a_bundle_has_its_files_and_the_manifest_names_each(native: Path, place:
 
 
 def test_equal_models_give_equal_bytes(native: Path, place: Path) -> None:
-    assert contents(write(FakeModel(), TABLE, place / "a", native=native)) == contents(
-        write(FakeModel(), TABLE, place / "b", native=native)
+    assert contents(write(FakeModel(), TABLE, place / "a", Untested(), native=native)) == contents(
+        write(FakeModel(), TABLE, place / "b", Untested(), native=native)
     )
 
 
 def test_modes_do_not_depend_on_the_umask(native: Path, place: Path) -> None:
     before = os.umask(0o077)
     try:
-        bundle = write(FakeModel(), TABLE, place / "bundle", native=native)
+        bundle = write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     finally:
         os.umask(before)
     assert bundle.stat().st_mode & 0o777 == 0o755
@@ -78,19 +79,20 @@ def test_modes_do_not_depend_on_the_umask(native: Path, place: Path) -> None:
 
 
 def test_an_existing_bundle_is_replaced(native: Path, place: Path) -> None:
-    write(FakeModel(), TABLE, place / "bundle", native=native)
-    write(FakeModel(), b"other", place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
+    write(FakeModel(), b"other", place / "bundle", Untested(), native=native)
     assert (place / "bundle" / "tokenizer.bin").read_bytes() == b"other"
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
 
 def test_an_empty_folder_is_taken(native: Path, place: Path) -> None:
     (place / "bundle").mkdir()
-    assert (write(FakeModel(), TABLE, place / "bundle", native=native) / "manifest.json").exists()
+    assert (write(FakeModel(), TABLE, place / "bundle", Untested(), native=native) / "manifest.json").exists()
 
 
 def test_folders_above_the_output_are_made(native: Path, place: Path) -> None:
-    assert (write(FakeModel(), TABLE, place / "x" / "y", native=native) / "manifest.json").exists()
+    bundle = write(FakeModel(), TABLE, place / "x" / "y", Untested(), native=native)
+    assert (bundle / "manifest.json").exists()
 
 
 @pytest.mark.parametrize("manifest", [None, "not json", '{"name": "web app"}', "7"])
@@ -104,14 +106,14 @@ def test_a_folder_that_is_no_bundle_is_refused_and_untouched(
         (output / "manifest.json").write_text(manifest)
     before = contents(place)
     with pytest.raises(BundleError, match=r"documents exists and is not an edgebit bundle"):
-        write(FakeModel(), TABLE, output, native=native)
+        write(FakeModel(), TABLE, output, Untested(), native=native)
     assert contents(place) == before
 
 
 def test_a_file_in_the_way_is_refused(native: Path, place: Path) -> None:
     (place / "bundle").write_text("a file")
     with pytest.raises(BundleError, match="is not a folder"):
-        write(FakeModel(), TABLE, place / "bundle", native=native)
+        write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     assert (place / "bundle").read_text() == "a file"
 
 
@@ -130,12 +132,12 @@ def failing_link(native: Path) -> tuple[FakeModel, Path]:
 def test_an_error_in_the_middle_leaves_nothing_and_the_old_bundle_as_it_was(
     break_it: object, error: type[EdgebitError], native: Path, place: Path
 ) -> None:
-    write(FakeModel(), TABLE, place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     before = contents(place)
     model, broken = break_it(native)  # type: ignore[operator]
     for output in (place / "bundle", place / "new", place / "deep" / "er" / "bundle"):
         with pytest.raises(error):
-            write(model, TABLE, output, native=broken)
+            write(model, TABLE, output, Untested(), native=broken)
     assert contents(place) == before
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
@@ -143,7 +145,7 @@ def test_an_error_in_the_middle_leaves_nothing_and_the_old_bundle_as_it_was(
 def test_an_interrupt_while_renaming_puts_the_old_bundle_back(
     native: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(FakeModel(), TABLE, place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     before = contents(place)
     rename = Path.rename
 
@@ -154,7 +156,7 @@ def test_an_interrupt_while_renaming_puts_the_old_bundle_back(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(FakeModel(), b"other", place / "bundle", native=native)
+        write(FakeModel(), b"other", place / "bundle", Untested(), native=native)
     assert contents(place) == before
     assert [path.name for path in place.iterdir()] == ["bundle"]
 
@@ -165,14 +167,14 @@ def test_a_full_disk_is_one_line(native: Path, place: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(writer, "copy_runtime", full)
     with pytest.raises(BundleError, match="No space left on device; no bundle was written"):
-        write(FakeModel(), TABLE, place / "bundle", native=native)
+        write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     assert list(place.iterdir()) == []
 
 
 def test_a_link_to_a_bundle_keeps_being_a_link(native: Path, place: Path) -> None:
-    write(FakeModel(), TABLE, place / "bundle", native=native)
+    write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     (place / "current").symlink_to("bundle")
-    write(FakeModel(), b"other", place / "current", native=native)
+    write(FakeModel(), b"other", place / "current", Untested(), native=native)
     assert (place / "current").is_symlink()
     assert (place / "bundle" / "tokenizer.bin").read_bytes() == b"other"
 
@@ -187,13 +189,13 @@ def test_the_stages_are_reported(native: Path, place: Path) -> None:
         def advance(self, done: int, total: int) -> None:
             assert 0 < done <= total
 
-    write(FakeModel(), TABLE, place / "bundle", Recorder(), native)
-    assert stages == ["weights", "link", "bundle"]
+    write(FakeModel(), TABLE, place / "bundle", Untested(), Recorder(), native)
+    assert stages == ["weights", "link", "self-test", "bundle"]
 
 
 def test_a_bundle_for_another_cpu_is_written_here(native: Path, place: Path) -> None:
     model = replace(FakeModel(), target=load_target("arm64"))
     manifest = parse_manifest(
-        (write(model, TABLE, place / "bundle", native=native) / "manifest.json").read_text()
+        (write(model, TABLE, place / "bundle", Untested(), native=native) / "manifest.json").read_text()
     )
     assert manifest.target.architecture == "arm64"

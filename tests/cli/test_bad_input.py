@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 import edgebit
 from edgebit.bundle import write
+from edgebit.bundle.writer import Untested
 from edgebit.compiler.target import known_targets
 from tests.builders import change_json, change_tensors, write_checkpoint
 from tests.bundle.builders import FakeModel, write_native
@@ -62,7 +63,7 @@ def test_a_bad_checkpoint_is_one_line_and_changes_nothing(kind: str, run: Run, t
     damage, words = DAMAGE[kind]
     checkpoint = write_checkpoint(tmp_path / "model", "packed")
     damage(checkpoint)
-    old = write(FakeModel(), b"table", tmp_path / "old", native=write_native(tmp_path / "native"))
+    old = write(FakeModel(), b"table", tmp_path / "old", Untested(), native=write_native(tmp_path / "native"))
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     for output in (tmp_path / "new", old):
         assert_one_line(run("compile", checkpoint, "--target", "host", "-o", output), *words)

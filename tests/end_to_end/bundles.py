@@ -20,7 +20,9 @@ from edgebit.compiler.plan import Argument, Space, Step
 from edgebit.compiler.target import load_target
 from edgebit.graph import OnnxModel, build
 from edgebit.model import open_checkpoint
+from edgebit.progress import SILENT
 from edgebit.runtime.library import SESSION, TraceFunction, bind
+from edgebit.self_test import SelfTest
 
 Array = npt.NDArray[Any]
 PREFILL = 1
@@ -34,7 +36,7 @@ def compile_checkpoint(
     facts = graph.metadata
     text = build_text_table(graph.tokenizer, facts.chat_template, facts.bos_token_id, facts.stop_token_ids)
     compiled = compile_graph(graph, load_target(target))
-    write(compiled, text, output)
+    write(compiled, text, output, SelfTest(compiled, SILENT))
     return graph, compiled
 
 

@@ -6,7 +6,9 @@ Token i < 256 is the byte i. After <|assistant|> the model says ANSWER, one byte
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
@@ -14,9 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgebit.bundle import write
+from edgebit.bundle.link import LIBRARY
 from edgebit.bundle.manifest import Facts
+from edgebit.bundle.samples import record_samples
 from edgebit.bundle.text import build_text_table
+from edgebit.bundle.writer import Untested
 from edgebit.compiler.target import Target, host_target
+from edgebit.runtime.self_test import Sample
 from tests.runtime.builders import CONTEXT, HERE, toy_weights
 
 BOS, END, USER, ASSISTANT, SYSTEM = "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
@@ -96,7 +102,8 @@ class ToyModel:
 
     def __init__(self, table: Mapping[int, int]) -> None:
         self.target: Target = host_target()
-        self.objects: Mapping[str, list[bytes]] = {}  # the kernels are in plan.c
+        own = {"x86_64": ("avx512vnni", "avx2"), "arm64": ("dotprod",)}.get(self.target.architecture, ())
+        self.objects: Mapping[str, list[bytes]] = {tier: [] for tier in (*own, "baseline")}  # in toy_plan.c
         self.weights = ToyWeights(toy_weights(followers=table))
         self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
         self.plan_summary: Facts = PLAN
@@ -107,5 +114,13 @@ class ToyModel:
         return (HERE / "toy_plan.c").read_text()
 
 
+class ToyTester(Untested):
+    """Records what the toy's own library answers."""
+
+    def record(self, folder: Path, weights_id: bytes) -> list[Sample]:
+        with tempfile.TemporaryDirectory() as work:  # it stays loaded, and tests break the bundle's
+            return record_samples(folder, Path(shutil.copy(folder / LIBRARY, work)))
+
+
 def write_toy_bundle(output: Path, table: Mapping[int, int] | None = None) -> Path:
-    return write(ToyModel(followers() if table is None else table), text_table(), output)
+    return write(ToyModel(followers() if table is None else table), text_table(), output, ToyTester())

@@ -1,0 +1,113 @@
+"""The self-test of a bundle: prompts whose tokens, answers and logits were recorded when it was made.
+
+The bits of all logits are the same on every CPU tier and for every number of threads, so a device where they
+are others computes wrongly, whatever its answers look like. The workstation records with the functions that
+the device compares with (edgebit/self_test.py, doctor.py); edgebit-run does the same in C.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from .engine import Engine, Sampling
+from .errors import IntegrityError
+
+LONGEST_ANSWER = 8  # tokens
+GREEDY = Sampling()
+Note = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One prompt as manifest.json has it. `answer`: its greedy continuation, a stop token included;
+    `logits_sha256`: of float32 little-endian logits behind the prompt, then behind the answer.
+    """
+
+    prompt: str
+    tokens: List[int]
+    answer: List[int]
+    logits_sha256: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a device departs from what was recorded. `token`: index of the first other token, None: the
+    tokens are the same and the logits are not.
+    """
+
+    prompt: str
+    part: str  # "prompt", "answer" or "sha256 of the logits"
+    token: Optional[int]
+    expected: str  # token ids, or a sha256
+    found: str
+
+    def __str__(self) -> str:
+        place = self.part if self.token is None else f"token {self.token} of the {self.part}"
+        return f"prompt {self.prompt!r}: {place} is {self.found}, expected {self.expected}"
+
+
+def read_samples(manifest: Dict[str, Any]) -> List[Sample]:
+    """The self-test of a manifest. Raises IntegrityError where it has none."""
+    try:
+        samples = [Sample(**entry) for entry in manifest["self_test"]]
+    except (KeyError, TypeError):
+        samples = []
+    if samples:
+        return samples
+    raise IntegrityError("manifest.json holds no self-test: compile the model again")
+
+
+def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
+    """What the model makes of a prompt that leaves room for an answer. Raises RuntimeModelError."""
+    digest = hashlib.sha256()
+    answer: List[int] = []
+    engine.rewind(0)
+    engine.evaluate(tokens)
+    digest.update(engine.logits())
+    for _ in range(min(LONGEST_ANSWER, engine.info.context - len(tokens))):
+        answer.append(engine.sample(GREEDY))
+        engine.evaluate(answer[-1:])
+        if engine.is_stop(answer[-1]):
+            break
+    digest.update(engine.logits())
+    return Sample(prompt, list(tokens), answer, digest.hexdigest())
+
+
+def find_difference(engine: Engine, samples: Sequence[Sample], note: Note) -> Optional[Difference]:
+    """The first place where the model departs from its samples, None where it gives the same.
+
+    `note` hears how many samples are done. Raises RuntimeModelError where the model cannot run.
+    """
+    for done, sample in enumerate(samples):
+        note(done)
+        tokens = engine.tokenize(sample.prompt, True, False)
+        found = take_sample(engine, sample.prompt, sample.tokens) if tokens == sample.tokens else None
+        difference = _compare(sample, tokens, found)
+        if difference:
+            return difference
+    return None
+
+
+def _compare(sample: Sample, tokens: List[int], found: Optional[Sample]) -> Optional[Difference]:
+    if found is None:
+        return _first_other_token(sample.prompt, "prompt", sample.tokens, tokens)
+    if found.answer != sample.answer:
+        return _first_other_token(sample.prompt, "answer", sample.answer, found.answer)
+    if found.logits_sha256 != sample.logits_sha256:
+        return Difference(
+            sample.prompt, "sha256 of the logits", None, sample.logits_sha256, found.logits_sha256
+        )
+    return None
+
+
+def _first_other_token(prompt: str, part: str, expected: List[int], found: List[int]) -> Difference:
+    same = 0
+    while expected[same : same + 1] == found[same : same + 1]:
+        same += 1
+    return Difference(prompt, part, same, _token(expected, same), _token(found, same))
+
+
+def _token(tokens: List[int], index: int) -> str:
+    return str(tokens[index]) if index < len(tokens) else "missing"
