@@ -12,6 +12,7 @@ import typer
 from edgebit.commands.bench import bench_command
 from edgebit.commands.chat import CONTEXT_SETTINGS, chat_command
 from edgebit.commands.compile import compile_command
+from edgebit.commands.doctor import doctor_command
 from edgebit.commands.export import export_command
 from edgebit.commands.inspect import inspect_command
 from edgebit.commands.run import run_command
@@ -32,6 +33,7 @@ app.command("export")(export_command)
 app.command("run")(run_command)
 app.command("chat", context_settings=CONTEXT_SETTINGS)(chat_command)
 app.command("bench")(bench_command)
+app.command("doctor")(doctor_command)
 app.command("inspect")(inspect_command)
 app.command("targets")(targets_command)
 

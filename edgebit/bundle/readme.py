@@ -19,6 +19,14 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
     python3 chat.py
     python3 chat.py --prompt "turn on the kitchen light"
 
+## Does it work on this machine?
+
+    python3 doctor.py
+
+checks every file, the processor, memory and libraries, and lets the model answer prompts whose answers, and
+the bits of all logits, were recorded when it was compiled: with one thread, with all, and with all kernels
+that this processor can run. The last line is the verdict.
+
 ## Measure its speed on this machine
 
     python3 bench.py
@@ -38,11 +46,11 @@ A language model compiled by edgebit. It runs by itself: nothing to install, dow
 
 | File | Content |
 |---|---|
-| `manifest.json` | What this model is, the target, and the size and sha256 of every file |
+| `manifest.json` | What this model is, the target, the self-test, and the size and sha256 of every file |
 | `libmodel.so` | Kernels for {tiers}, and the runtime; the best kernels for this CPU are taken |
 | `weights.bin` | Weights, mapped into memory and shared by all processes |
 | `tokenizer.bin` | Tokenizer and chat format |
-| `edgebit_runtime/`, `chat.py`, `bench.py` | The loader and the programs |
+| `edgebit_runtime/`, `chat.py`, `bench.py`, `doctor.py` | The loader and the programs |
 
 The loader checks every file against the manifest (the content of files over 64 MB with EDGEBIT_VERIFY=1).
 Answers do not depend on CPU or number of threads.

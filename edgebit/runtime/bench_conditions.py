@@ -37,7 +37,7 @@ def conditions(
     """
     return {
         "cpu": cpu_model(),
-        "board": _text(Path("/proc/device-tree/model")),
+        "board": board_model(),
         "cpus": available_cpus(),
         "tier": tier,
         "threads": threads,
@@ -84,6 +84,11 @@ def cpu_model() -> Optional[str]:
         maker, part = facts.get("CPU implementer", "?"), facts["CPU part"]
         return ARM_CORES.get((maker, part), f"ARM core {part} of maker {maker}")
     return platform.processor() or None
+
+
+def board_model() -> Optional[str]:
+    """The board as its firmware calls it; None where there is no such name, as on PCs."""
+    return _text(Path("/proc/device-tree/model"))
 
 
 def last_level_cache() -> Optional[int]:

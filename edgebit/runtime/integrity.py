@@ -13,7 +13,7 @@ import os
 import platform
 import struct
 from pathlib import Path, PurePosixPath
-from typing import Any, Dict
+from typing import Any, Callable, Dict
 
 from .errors import IntegrityError
 
@@ -111,26 +111,36 @@ def check_machine(folder: Path, target: Dict[str, Any]) -> None:
 
 # ---- files ---------------------------------------------------------------------------------------
 
+Advance = Callable[[int], None]
 
-def check_file(folder: Path, name: str, size: int, digest: str, everything: bool) -> None:
+
+def ignore(count: int) -> None:
+    """The Advance of callers who do not look."""
+
+
+def check_file(
+    folder: Path, name: str, size: int, digest: str, everything: bool, advance: Advance = ignore
+) -> None:
+    """One file of the manifest. `advance` hears of every block read. Raises IntegrityError."""
     path = folder / name
     try:
         found = path.stat().st_size
         if found != size:
             raise IntegrityError(f"{path} is damaged: {found} bytes, expected {size}; copy the bundle again")
         if everything or size <= ALWAYS_HASHED_BYTES:
-            check_content(path, digest)
+            check_content(path, digest, advance)
     except FileNotFoundError:
         raise IntegrityError(f"{path} is missing: copy the bundle again") from None
     except OSError as error:
         raise IntegrityError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def check_content(path: Path, digest: str) -> None:
+def check_content(path: Path, digest: str, advance: Advance) -> None:
     sha256 = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(BLOCK_BYTES), b""):
             sha256.update(block)
+            advance(len(block))
     if sha256.hexdigest() != digest:
         raise IntegrityError(
             f"{path} is damaged: sha256 {sha256.hexdigest()}, expected {digest}; copy the bundle again"

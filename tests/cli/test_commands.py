@@ -13,6 +13,7 @@ import pytest
 import edgebit
 from edgebit import cli
 from edgebit.bundle import write
+from edgebit.bundle.writer import Untested
 from edgebit.compiler.target import host_target
 from edgebit.errors import EdgebitError
 from tests.builders import write_checkpoint
@@ -23,7 +24,8 @@ from tests.runtime.toy_bundle import write_toy_bundle
 
 @pytest.fixture
 def fake_bundle(tmp_path: Path) -> Path:
-    return write(FakeModel(), b"table", tmp_path / "fake-bundle", native=write_native(tmp_path / "native"))
+    native = write_native(tmp_path / "native")
+    return write(FakeModel(), b"table", tmp_path / "fake-bundle", Untested(), native=native)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +36,7 @@ def toy_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command(run: Run) -> None:
     code, out, _ = run("--help")
     assert code == 0
-    for command in ("compile", "export", "run", "chat", "bench", "inspect", "targets"):
+    for command in ("compile", "export", "run", "chat", "bench", "doctor", "inspect", "targets"):
         assert command in out
         assert run(command, "--help")[0] == 0
 
@@ -183,6 +185,17 @@ def test_bench_refuses_in_one_line(run: Run, toy_bundle: Path, fake_bundle: Path
     assert_one_line(run("bench", toy_bundle, "--prefill", "40", "--decode", "9"), "the context holds 48")
     assert_one_line(run("bench", toy_bundle, "--threads", "0"), "--threads 0")
     assert_one_line(run("bench", fake_bundle), "manifest.json", "compile it again")
+
+
+def test_doctor_prints_a_verdict_or_json(run: Run, toy_bundle: Path, fake_bundle: Path) -> None:
+    code, out, _ = run("doctor", toy_bundle)
+    assert code == 0
+    assert out.splitlines()[-1].startswith("right: ")
+    code, out, _ = run("doctor", toy_bundle, "--json", "--tier", "baseline")
+    assert (code, json.loads(out)["right"]) == (0, True)
+    code, out, _ = run("doctor", fake_bundle)
+    assert code == 1
+    assert out.splitlines()[-1].startswith("wrong: ")
 
 
 def test_a_bundle_with_a_changed_file_does_not_run(run: Run, fake_bundle: Path) -> None:
