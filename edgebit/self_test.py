@@ -1,28 +1,46 @@
 """The self-test of a bundle in the making: what it must answer is recorded, and then it is asked.
 
 Expected values come from the same weights.bin and plan: by the bundle's own library where this machine loads
-it, otherwise by a library with this machine's kernels (host_library.py).
+it, otherwise by a library with this machine's kernels (host_library.py). A bundle for another architecture is
+asked under emulation.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgebit.bundle.link import LIBRARY
+from edgebit.bundle.manifest import MANIFEST, parse_manifest
 from edgebit.bundle.samples import record_samples
 from edgebit.compiler import CompiledModel
+from edgebit.compiler.summary import streamed_bytes
+from edgebit.emulation import emulator_name, find_emulator
 from edgebit.errors import SelfTestError
 from edgebit.host_library import best_tier, fits_here, runs_here, write_host_library
 from edgebit.progress import Progress
 from edgebit.runtime.self_test import Sample
 from edgebit.schedules.tier import TIERS
+
+DOCTOR = "doctor.py"
+EXECUTABLE = "edgebit-run"
+MOST_ON_ALL_TIERS = 20e9
+"""Multiplications of a self-test that this machine runs on all its tiers: two seconds on SSE2. Of larger
+models it runs the tier that the bundle takes here.
+"""
+MOST_EMULATED = 20e9
+"""Multiplications that are emulated, on all processors together: about a minute."""
+WEIGHTS_PER_BYTE = 4
+
+
+class UntestedWarning(UserWarning):
+    """A bundle was made whose self-test could not be run here, and why."""
 
 
 @dataclass(frozen=True)
@@ -45,25 +63,58 @@ class SelfTest:
             return record_samples(folder, library)
 
     def run(self, bundle: Path) -> None:
-        """Run the self-test of a complete bundle. Raises SelfTestError."""
+        """Run the self-test of a complete bundle. Raises SelfTestError; an UntestedWarning says why it could
+        not be run.
+        """
+        self.progress.stage("run self-test")
+        samples = parse_manifest((bundle / MANIFEST).read_text("utf-8")).self_test
+        work = multiplications(self.compiled, samples)
         if runs_here(self.compiled.target):
-            self.progress.stage("check")
-            run_doctor(bundle, self._tiers_to_run())
+            self._run_here(bundle, work)
+        elif reason := self._run_emulated(bundle, work):
+            warnings.warn(
+                f"the self-test was not run: {reason}; run {DOCTOR} of the bundle on the device",
+                UntestedWarning,
+                stacklevel=4,
+            )
 
-    def _tiers_to_run(self) -> list[str]:
-        return [name for name in self.compiled.objects if fits_here(TIERS[name])][:1]
+    def _run_here(self, bundle: Path, work: float) -> None:
+        tiers = [name for name in self.compiled.objects if fits_here(TIERS[name])]
+        tested = tiers if work <= MOST_ON_ALL_TIERS else tiers[:1]
+        options = [word for name in tested for word in ("--tier", name)]
+        ask([sys.executable, str(bundle / DOCTOR), *options], "on this machine")
+
+    def _run_emulated(self, bundle: Path, work: float) -> str:
+        """Why it could not be run; "" where it was."""
+        architecture = self.compiled.target.architecture
+        emulator = find_emulator(architecture)
+        if emulator is None:
+            return f"there is no {emulator_name(architecture)} here (Debian: apt install qemu-user)"
+        if not (bundle / EXECUTABLE).is_file():
+            return f"the bundle has no {EXECUTABLE}"
+        work *= len(emulator.commands)
+        if work > MOST_EMULATED:
+            return f"{work / 1e9:.0f} billion multiplications would take minutes under {emulator.name}"
+        for command in emulator.commands:
+            ask([*command, str(bundle / EXECUTABLE), str(bundle), "--doctor"], f"under {' '.join(command)}")
+        return ""
 
 
-def run_doctor(bundle: Path, tiers: Sequence[str]) -> None:
-    """Run doctor.py of ``bundle`` in a process of its own, as a device would. Raises SelfTestError."""
-    options = [word for name in tiers for word in ("--tier", name)]
-    command = [sys.executable, str(bundle / "doctor.py"), "--json", *options]
+def multiplications(compiled: CompiledModel, samples: Sequence[Sample]) -> float:
+    """Of one run of the self-test, but for attention."""
+    plan = compiled.plan
+    tokens = sum(len(sample.tokens) + len(sample.answer) for sample in samples)
+    logits = sum(2 + len(sample.answer) for sample in samples)  # screening saves some of them
+    layers = sum(streamed_bytes(step) for step in plan.decode) * WEIGHTS_PER_BYTE
+    return float(tokens * layers + logits * plan.vocab_size * plan.hidden_size)
+
+
+def ask(command: Sequence[str], where: str) -> None:
+    """Run a doctor; its last line is the verdict. Raises SelfTestError."""
     with best_tier():
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode == 0:
         return
-    try:
-        verdict = json.loads(result.stdout)["verdict"]
-    except (ValueError, KeyError):
-        verdict = (result.stdout + result.stderr).strip() or f"exit code {result.returncode}"
-    raise SelfTestError(f"the self-test of the bundle failed, nothing was written: {verdict}")
+    lines = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
+    said = lines[-1] if lines else f"exit code {result.returncode}"
+    raise SelfTestError(f"the bundle failed its self-test {where}, it was not written: {said}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import edgebit
+from edgebit.bundle import parse_manifest
 from tests.builders import write_checkpoint
 
 
@@ -24,9 +25,11 @@ def test_compiling_twice_and_compiling_the_export_give_equal_bytes(tmp_path: Pat
         assert data == third[name], name
 
 
-def test_weights_are_the_same_file_for_every_target(tmp_path: Path) -> None:
+def test_weights_and_self_test_are_the_same_for_every_target(tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "model", "llama")
     bundles = [edgebit.compile(checkpoint, target, tmp_path / target) for target in ("x86_64", "arm64")]
     assert len({(bundle / "weights.bin").read_bytes() for bundle in bundles}) == 1
+    samples = [parse_manifest((bundle / "manifest.json").read_text()).self_test for bundle in bundles]
+    assert samples[0] == samples[1]
     for bundle in bundles:
         assert (bundle / "libmodel.so").stat().st_size < 400_000
