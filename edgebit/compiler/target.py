@@ -33,6 +33,7 @@ class Target:
     zig_target: str  # with the oldest glibc that will load the library
     page_size: int  # largest page of any kernel in the family, bytes
     link_flags: tuple[str, ...]
+    wheel_tag: str  # platform tag of a wheel for these devices; older names of the same behind dots
 
 
 def load_target(name: str) -> Target:
@@ -83,6 +84,7 @@ def parse_target(name: str, text: str) -> Target:
         zig_target=fields.text("link.zig_target"),
         page_size=fields.page_size("link.page_size"),
         link_flags=fields.texts("link.flags", empty=True),
+        wheel_tag=fields.text("wheel_tag"),
     )
     fields.refuse_others()
     if target.triple.count("-") != 3:

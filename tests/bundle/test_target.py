@@ -16,6 +16,7 @@ architecture = "arm64"
 machines = ["aarch64"]
 tiers = ["neon"]
 triple = "aarch64-unknown-linux-gnu"
+wheel_tag = "manylinux_2_17_aarch64"
 [link]
 zig_target = "aarch64-linux-gnu.2.17"
 page_size = 16384
