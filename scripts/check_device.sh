@@ -11,7 +11,7 @@ shift $(($# < 2 ? $# : 2))
 prompt=${PROMPT:-dim the bedroom lamp to 40 percent}
 edgebit=${EDGEBIT:-.venv/bin/edgebit}
 
-scripts/arm_userland.sh "$cache"
+scripts/userland.sh arm64 default "$cache"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for target in host arm64; do

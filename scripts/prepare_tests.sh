@@ -1,10 +1,10 @@
 #!/bin/bash
-# prepare_tests.sh CACHE: what tests need beside Python: gcc with sanitizers, binutils, qemu-user, the ARM userland,
+# prepare_tests.sh CACHE: what tests need beside Python: gcc with sanitizers, binutils, qemu-user, the ARM userlands,
 # llvm-mca.
 # Where it cannot be had the tests that need it are skipped, but never in CI.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-if "$here/system_packages.sh" gcc libc6-dev binutils qemu-user && "$here/arm_userland.sh" "$1" &&
+if "$here/system_packages.sh" gcc libc6-dev binutils qemu-user && "$here/userland.sh" arm64 default "$1" && "$here/userland.sh" armhf default "$1" &&
   "$here/system_packages.sh" llvm-19; then
   exit 0
 fi

@@ -34,12 +34,13 @@ class Interval:
 
 
 class Emulator:
-    """qemu-user with the counting plugin, and the userland of scripts/arm_userland.sh."""
+    """qemu-user with the counting plugin, and the userland of scripts/userland.sh."""
 
     def __init__(self, work: Path) -> None:
         """Installs and builds what is missing, in ``work``. Raises TargetError where it cannot."""
         cache = Path(os.environ.get("EDGEBIT_ARM_CACHE", ROOT / ".cache" / "arm"))
-        _run([str(ROOT / "scripts" / "arm_userland.sh"), str(cache)], "the ARM userland could not be made")
+        make = [str(ROOT / "scripts" / "userland.sh"), "arm64", "default", str(cache)]
+        _run(make, "the ARM userland could not be made")
         qemu = shutil.which("qemu-aarch64")
         if qemu is None:
             raise TargetError("qemu-aarch64 is not installed; install the Debian package qemu-user")

@@ -14,8 +14,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgebit.bundle.elf import SharedLibrary, read_shared_library
-from edgebit.compiler.target import Target
+from edgebit.bundle.elf import ElfFile, read_elf
+from edgebit.compiler.target import BIONIC, GLIBC, MUSL, Target
 from edgebit.errors import LinkError
 
 LIBRARY = "libmodel.so"
@@ -37,7 +37,15 @@ LIBC_SYMBOLS = frozenset(
     "bcmp clock_gettime free getauxval getenv malloc memcmp memcpy memmove memset mmap munmap "
     "pthread_create pthread_join strlen syscall".split()
 )
-LIBC_NAMES = frozenset({"libc.so.6", "libpthread.so.0", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2"})
+# Libraries that hold them; musl's and bionic's loaders know their libc by this name.
+LIBC_NAMES = {
+    GLIBC: frozenset({"libc.so.6", "libpthread.so.0"}),
+    MUSL: frozenset({"libc.so"}),
+    BIONIC: frozenset({"libc.so"}),
+}
+GLIBC_LOADERS = frozenset(
+    {"ld-linux-aarch64.so.1", "ld-linux-armhf.so.3", "ld-linux-riscv64-lp64d.so.1", "ld-linux-x86-64.so.2"}
+)
 
 
 class ToolOutput(Exception):
@@ -57,7 +65,8 @@ def link_library(
         inputs = lay_out(work, plan_source, objects, native)
         symbols = "".join(f" {name};" for name in exports)
         (work / "exports.map").write_text(f"{{ global:{symbols} local: *; }};\n")
-        run_zig(work, target, [*compile_flags(native), *link_flags(target), *inputs, "-lpthread"])
+        libc = ["-lpthread"] if target.libc != BIONIC else stub_libc(work, target)
+        run_zig(work, target, [*compile_flags(native), *link_flags(target), *inputs, *libc])
         image = (work / LIBRARY).read_bytes()
     check_library(image, target, frozenset(exports))
     return image
@@ -103,6 +112,15 @@ def link_flags(target: Target) -> list[str]:
         "-o",
         LIBRARY,
     ]
+
+
+def stub_libc(work: Path, target: Target) -> list[str]:
+    """Flags that link against a libc.so of names alone: the device has the libc, nobody needs an NDK."""
+    stub = "".join(f"void {name}(void) {{}}\n" for name in sorted(LIBC_SYMBOLS))
+    (work / "libc.c").write_text(stub)
+    flags = ["-target", target.zig_target, *target.link_flags, "-nostdlib", "-fno-builtin", "-w"]
+    run_zig(work, target, [*flags, "-shared", "-Wl,-soname,libc.so", "-o", "libc.so", "libc.c"])
+    return ["-nostdlib", "-rtlib=compiler-rt", "libc.so"]
 
 
 def run_zig(work: Path, target: Target, arguments: list[str]) -> None:
@@ -151,17 +169,20 @@ def user_cache(work: Path) -> Path:
     return cache if os.access(cache, os.W_OK) else work / "zig-global-cache"
 
 
-def check_library(image: bytes, target: Target, exports: frozenset[str]) -> SharedLibrary:
+def check_library(image: bytes, target: Target, exports: frozenset[str]) -> ElfFile:
     """What a device's loader would trip over, found here. Raises LinkError naming it."""
     try:
-        library = read_shared_library(image)
+        library = read_elf(image)
     except ValueError as error:
         raise LinkError(f"{LIBRARY} for {target.name}: {error}") from error
+    libraries = LIBC_NAMES[target.libc] | (GLIBC_LOADERS if target.libc == GLIBC else frozenset())
+    too_new = frozenset(version for version in library.versions if not has_version(target, version))
     findings = [
         (library.architecture != target.architecture, f"is for {library.architecture}"),
         (library.exported != exports, f"exports {naming(library.exported ^ exports)} against edgebit.h"),
         (not library.undefined <= LIBC_SYMBOLS, f"needs {naming(library.undefined - LIBC_SYMBOLS)}"),
-        (not library.needed <= LIBC_NAMES, f"needs {naming(library.needed - LIBC_NAMES)}"),
+        (not library.needed <= libraries, f"needs {naming(library.needed - libraries)}"),
+        (bool(too_new), f"needs {naming(too_new)}, which {target.zig_target} has not"),
         (
             library.alignment < target.page_size,
             f"is aligned to {library.alignment}, pages have {target.page_size}",
@@ -173,6 +194,15 @@ def check_library(image: bytes, target: Target, exports: frozenset[str]) -> Shar
         if wrong:
             raise LinkError(f"{LIBRARY} for {target.name} {finding}; a device could not load it")
     return library
+
+
+def has_version(target: Target, version: str) -> bool:
+    """Whether the target's libc has a symbol version such as GLIBC_2.17; only glibc has any."""
+    if target.libc != GLIBC or not version.startswith("GLIBC_"):
+        return False
+    oldest = re.search(r"\.(\d+)\.(\d+)$", target.zig_target)
+    found = tuple(int(number) for number in version.removeprefix("GLIBC_").split("."))
+    return oldest is not None and found <= (int(oldest[1]), int(oldest[2]), 0)
 
 
 def naming(symbols: frozenset[str]) -> str:

@@ -12,10 +12,9 @@ from edgebit.compiler.memory import align
 from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.planner import plan
 from edgebit.compiler.target import Target
-from edgebit.errors import CompileError, TargetError
+from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel
 from edgebit.progress import Progress, Silent
-from edgebit.schedules.tier import TIERS
 
 _CONTEXT_MULTIPLE = 16  # keys of a cache block
 
@@ -33,9 +32,6 @@ def compile_graph(
     """
     chosen = options or CompileOptions()
     report = progress or Silent()
-    unknown = [name for name in target.tiers if name not in TIERS]
-    if unknown:
-        raise TargetError(f"target {target.name}: unknown tier {unknown[0]}; known are {', '.join(TIERS)}")
     length = _context(model, chosen.context)
     report.stage("import")
     check_decoder(model.ir)
@@ -50,7 +46,7 @@ def compile_graph(
     objects = {}
     for name in target.tiers:
         report.stage(f"kernels {name}")
-        objects[name] = build_objects(execution.kernels, TIERS[name], target.triple)
+        objects[name] = build_objects(execution.kernels, target.tier(name), target.triple)
     return CompiledModel(model.metadata, target, execution, weights, objects)
 
 

@@ -38,12 +38,8 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
     index = {kernel: i for i, kernel in enumerate(kernels)}
     lists = (plan.decode, plan.prefill, plan.head)
     decode, prefill, head = ([_step(step, index[step.kernel]) for step in steps] for steps in lists)
-    last = len(tiers) - 1
     tables = [_tier_table(tier, kernels) for tier in tiers]
-    rows = [
-        f'{{"{tier.name}", {_features(tier) if i < last else "0"}, kernels_{tier.name}}}'
-        for i, tier in enumerate(tiers)
-    ]
+    rows = [f'{{"{tier.name}", {_features(tier)}, kernels_{tier.name}}}' for tier in tiers]
     fields = {
         "format": "EB_PLAN_FORMAT",
         "vocab_size": plan.vocab_size,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgebit.bundle import link
-from edgebit.bundle.elf import read_shared_library
+from edgebit.bundle.elf import read_elf
 from edgebit.compiler.target import Target, host_target, known_targets, load_target
 from edgebit.errors import LinkError
 from tests.bundle.builders import HEADER, SOURCE, kernel_object, plan_source, write_native
@@ -25,7 +25,7 @@ def link_fake(target: Target, native: Path) -> bytes:
 @pytest.mark.parametrize("name", sorted(known_targets()))
 def test_a_library_of_every_target_exports_the_public_functions_alone(name: str, tmp_path: Path) -> None:
     target = load_target(name)
-    library = read_shared_library(link_fake(target, write_native(tmp_path / "native")))
+    library = read_elf(link_fake(target, write_native(tmp_path / "native")))
     assert library.architecture == target.architecture
     assert library.exported == {"eb_open", "eb_version"}
     assert library.undefined <= link.LIBC_SYMBOLS
@@ -92,8 +92,19 @@ def test_a_library_for_another_machine_is_refused(tmp_path: Path) -> None:
     image = link_fake(arm, write_native(tmp_path / "native"))
     with pytest.raises(LinkError, match="is for arm64"):
         link.check_library(image, x86, frozenset({"eb_open", "eb_version"}))
-    with pytest.raises(LinkError, match="pages have 65536"):
-        link.check_library(image, replace(arm, page_size=65536), frozenset({"eb_open", "eb_version"}))
+    with pytest.raises(LinkError, match="pages have 131072"):
+        link.check_library(image, replace(arm, page_size=131072), frozenset({"eb_open", "eb_version"}))
+
+
+def test_symbols_newer_than_the_libc_of_the_target_are_refused(tmp_path: Path) -> None:
+    arm = load_target("arm64")
+    image = link_fake(arm, write_native(tmp_path / "native"))
+    exports = frozenset({"eb_open", "eb_version"})
+    assert read_elf(image).versions == {"GLIBC_2.17"}
+    with pytest.raises(LinkError, match=r"needs GLIBC_2\.17, which aarch64-linux-gnu\.2\.16 has not"):
+        link.check_library(image, replace(arm, zig_target="aarch64-linux-gnu.2.16"), exports)
+    with pytest.raises(LinkError, match=r"needs libc\.so\.6"):
+        link.check_library(image, replace(arm, libc="bionic"), exports)
 
 
 def test_a_damaged_library_is_an_error_and_not_a_crash(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The arm64 bundle in an arm64 Debian userland: token ids and logit bits are those of this machine."""
+"""Bundles in emulated ARM Debian userlands: token ids and logit bits are those of this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgebit.schedules.tier import TIERS
 from tests.builders import write_checkpoint
 from tests.end_to_end.bundles import compile_checkpoint
 from tests.end_to_end.conftest import MODELS, make
@@ -51,6 +52,31 @@ def test_every_arm_tier_gives_the_bits_of_this_machine(
     assert [found[cpu][0] for cpu in found] == ["neon", "dotprod"] and tier not in ("neon", "dotprod")
     for _, *result in found.values():
         assert result == expected
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("name", ["packed", "odd"])
+def test_32_bit_arm_gives_the_bits_of_this_machine(
+    name: str, armhf_python: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _, *expected = answer(sys.executable, make(name, tmp_path_factory).bundle)
+    compile_checkpoint(write_checkpoint(tmp_path / "m", *MODELS[name]), tmp_path / "arm", "armv7")
+    tier, *found = answer(str(armhf_python), tmp_path / "arm")
+    assert TIERS[tier].architecture == "armv7"
+    assert found == expected
+
+
+@pytest.mark.arm
+def test_an_android_library_gives_the_bits_of_this_machine(
+    arm_python: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """glibc serves under the name of Android's libc: the library needs nothing but functions both have."""
+    _, *expected = answer(sys.executable, make("packed", tmp_path_factory).bundle)
+    compile_checkpoint(write_checkpoint(tmp_path / "m", *MODELS["packed"]), tmp_path / "arm", "android-arm64")
+    glibc = arm_python.with_name("arm64") / "lib/aarch64-linux-gnu/libc.so.6"
+    (tmp_path / "libc.so").symlink_to(glibc)
+    _, *found = answer(str(arm_python), tmp_path / "arm", QEMU_SET_ENV=f"LD_LIBRARY_PATH={tmp_path}")
+    assert found == expected
 
 
 @pytest.mark.arm
