@@ -41,7 +41,6 @@ class Target:
     triple: str  # four parts, for TVM
     libc: str  # one of LIBCS
     threads: str  # what is known about threads there, for people
-    wheel_tag: str  # platform tag of a wheel (PEP 425, 600, 656, 738)
     zig_target: str  # with the oldest libc that will load the library
     page_size: int  # largest page of any kernel in the family, bytes
     link_flags: tuple[str, ...]
@@ -126,7 +125,6 @@ def parse_target(name: str, text: str) -> Target:
         zig_target=fields.text("link.zig_target"),
         page_size=fields.page_size("link.page_size"),
         link_flags=fields.texts("link.flags", empty=True),
-        wheel_tag=fields.text("wheel_tag"),
     )
     fields.refuse_others()
     _check(target)
