@@ -1,6 +1,6 @@
 """edgebit compiles BitNet b1.58 ternary language models into bundles that run by themselves on a device.
 
-Three functions carry everything the command line does: `compile`, `export`, `load`. Their imports are
+Four functions carry everything the command line does: `compile`, `wheel`, `export`, `load`. Their imports are
 deferred: `import edgebit` costs nothing until one of them is called.
 """
 
@@ -16,7 +16,7 @@ from edgebit.version import VERSION
 if TYPE_CHECKING:
     from edgebit.runtime import Model
 
-__all__ = ["EdgebitError", "compile", "export", "load"]
+__all__ = ["EdgebitError", "compile", "export", "load", "wheel"]
 __version__ = VERSION
 
 
@@ -40,6 +40,17 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     from edgebit.pipeline import compile_bundle
 
     return compile_bundle(model, target, output, context, head, kv, progress)
+
+
+def wheel(bundle: str | Path, folder: str | Path | None = None, progress: Progress = SILENT) -> Path:
+    """Write a bundle as a Python wheel into `folder` (None: beside the bundle) and return its path.
+
+    pip installs it on the bundle's devices and refuses it elsewhere. Raises EdgebitError.
+    """
+    from edgebit.bundle.wheel import write_wheel
+
+    place = Path(bundle).resolve()
+    return write_wheel(place, place.parent if folder is None else Path(folder), progress)
 
 
 def export(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:

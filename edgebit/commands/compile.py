@@ -35,12 +35,18 @@ def compile_command(
         ),
     ] = "auto",
     kv: Annotated[str, typer.Option(help="KV cache: f16, or int8 of half the size, which is lossy.")] = "f16",
+    wheel: Annotated[
+        bool, typer.Option("--wheel", help="Also write a Python wheel beside it: pip installs the model.")
+    ] = False,
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
     import edgebit
 
     with StageDisplay() as display:
         bundle = edgebit.compile(model, target, output, context, display, head, kv)
+        package = edgebit.wheel(bundle, progress=display) if wheel else None
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)
     OUT.print(f"talk to it: python3 {bundle / 'chat.py'}", markup=False, soft_wrap=True)
+    if package is not None:
+        OUT.print(f"install it: pip install {package}", markup=False, soft_wrap=True)

@@ -187,6 +187,17 @@ def test_bench_refuses_in_one_line(run: Run, toy_bundle: Path, fake_bundle: Path
     assert_one_line(run("bench", fake_bundle), "manifest.json", "compile it again")
 
 
+def test_a_wheel_stands_beside_the_bundle(
+    run: Run, fake_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edgebit, "compile", lambda *_: fake_bundle)
+    code, out, _ = run("compile", "--wheel", "-o", fake_bundle)
+    assert code == 0
+    wheel = Path(out.splitlines()[-1].removeprefix("install it: pip install "))
+    assert wheel.is_file() and wheel.parent == fake_bundle.parent
+    assert wheel.name.startswith("tiny-")
+
+
 def test_doctor_prints_a_verdict_or_json(run: Run, toy_bundle: Path, fake_bundle: Path) -> None:
     code, out, _ = run("doctor", toy_bundle)
     assert code == 0

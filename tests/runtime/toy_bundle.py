@@ -6,9 +6,7 @@ Token i < 256 is the byte i. After <|assistant|> the model says ANSWER, one byte
 from __future__ import annotations
 
 import json
-import shutil
 import struct
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
@@ -16,14 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgebit.bundle import write
-from edgebit.bundle.link import LIBRARY
 from edgebit.bundle.manifest import Facts
 from edgebit.bundle.samples import record_samples
 from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import Untested
 from edgebit.compiler.target import Target, host_target
 from edgebit.runtime.self_test import Sample
-from tests.runtime.builders import CONTEXT, HERE, toy_weights
+from tests.runtime.builders import CONTEXT, HERE, toy_library_path, toy_weights
 
 BOS, END, USER, ASSISTANT, SYSTEM = "<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
 SPECIAL = {name: 256 + i for i, name in enumerate((BOS, END, USER, ASSISTANT, SYSTEM))}
@@ -100,9 +97,9 @@ class ToyWeights:
 class ToyModel:
     """What the compiler would hand to the bundle writer."""
 
-    def __init__(self, table: Mapping[int, int]) -> None:
-        self.target: Target = host_target()
-        own = {"x86_64": ("avx512vnni", "avx2"), "arm64": ("dotprod",)}.get(self.target.architecture, ())
+    def __init__(self, table: Mapping[int, int], target: Target) -> None:
+        self.target = target
+        own = {"x86_64": ("avx512vnni", "avx2"), "arm64": ("dotprod",)}.get(target.architecture, ())
         self.objects: Mapping[str, list[bytes]] = {tier: [] for tier in (*own, "baseline")}  # in toy_plan.c
         self.weights = ToyWeights(toy_weights(followers=table))
         self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
@@ -115,12 +112,14 @@ class ToyModel:
 
 
 class ToyTester(Untested):
-    """Records what the toy's own library answers."""
+    """Records what the toy model answers on this machine."""
 
     def record(self, folder: Path, weights_id: bytes) -> list[Sample]:
-        with tempfile.TemporaryDirectory() as work:  # it stays loaded, and tests break the bundle's
-            return record_samples(folder, Path(shutil.copy(folder / LIBRARY, work)))
+        return record_samples(folder, toy_library_path())
 
 
-def write_toy_bundle(output: Path, table: Mapping[int, int] | None = None) -> Path:
-    return write(ToyModel(followers() if table is None else table), text_table(), output, ToyTester())
+def write_toy_bundle(
+    output: Path, table: Mapping[int, int] | None = None, target: Target | None = None
+) -> Path:
+    model = ToyModel(followers() if table is None else table, target or host_target())
+    return write(model, text_table(), output, ToyTester())
