@@ -31,7 +31,7 @@ def this_machine() -> Target:
 
 def runs_here(target: Target) -> bool:
     """Whether this machine can load and run libraries of a target."""
-    of_this_machine = platform.machine().lower() in target.machines and "-linux-gnu" in target.zig_target
+    of_this_machine = platform.machine().lower() in target.machines and target.libc == host_target().libc
     return of_this_machine and any(fits_here(TIERS[name]) for name in target.tiers)
 
 
@@ -42,7 +42,8 @@ def write_host_library(compiled: CompiledModel, weights_id: bytes, folder: Path)
     """
     machine = this_machine()
     objects = {
-        tier: build_objects(compiled.plan.kernels, TIERS[tier], machine.triple) for tier in machine.tiers
+        tier: build_objects(compiled.plan.kernels, machine.tier(tier), machine.triple)
+        for tier in machine.tiers
     }
     here = replace(compiled, target=machine, objects=objects)
     path = folder / LIBRARY
