@@ -1,5 +1,6 @@
 """Linking: runtime C sources, the generated plan and the kernels of every tier become one libmodel.so.
 
+The runtime is compiled once, for the library and for the program beside it (edgebit/bundle/program.py).
 The linker is `zig cc` of the ziglang wheel: a cross compiler for every target with the glibc version pinned.
 It runs in a temporary folder on relative paths only: equal input gives equal bytes on every workstation.
 """
@@ -11,7 +12,9 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgebit.bundle.elf import ElfFile, read_elf
@@ -19,6 +22,7 @@ from edgebit.compiler.target import BIONIC, GLIBC, MUSL, Target
 from edgebit.errors import LinkError
 
 LIBRARY = "libmodel.so"
+RUNTIME_OBJECT = "runtime.o"
 NATIVE = Path(__file__).resolve().parent.parent / "runtime" / "native"
 
 LINK_FLAGS = (
@@ -52,6 +56,16 @@ class ToolOutput(Exception):
     """All that a failed tool wrote: the cause of a LinkError, shown by EDGEBIT_DEBUG=1."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What library and program have in common, compiled, in a working folder."""
+
+    folder: Path
+    target: Target
+    native: Path  # sources of the runtime
+    inputs: tuple[str, ...]  # relative paths in link order
+
+
 def link_library(
     target: Target, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path = NATIVE
 ) -> bytes:
@@ -59,21 +73,43 @@ def link_library(
 
     Raises LinkError with the first complaint of the tool, or naming what in it a device could not load.
     """
-    exports = public_functions(native / "edgebit.h")
+    with compiled_parts(target, plan_source, objects, native) as parts:
+        return library_of(parts)
+
+
+@contextmanager
+def compiled_parts(
+    target: Target, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path = NATIVE
+) -> Iterator[Parts]:
+    """The runtime and the plan as one object, the kernels beside it; the folder goes with the block.
+
+    Raises LinkError with the first complaint of the compiler.
+    """
     with tempfile.TemporaryDirectory(prefix="edgebit-link-") as folder:
         work = Path(folder)
-        inputs = lay_out(work, plan_source, objects, native)
-        symbols = "".join(f" {name};" for name in exports)
-        (work / "exports.map").write_text(f"{{ global:{symbols} local: *; }};\n")
-        libc = ["-lpthread"] if target.libc != BIONIC else stub_libc(work, target)
-        run_zig(work, target, [*compile_flags(native), *link_flags(target), *inputs, *libc])
-        image = (work / LIBRARY).read_bytes()
+        sources, kernels = lay_out(work, plan_source, objects, native)
+        compile_all = ["-target", target.zig_target, *target.link_flags, *compile_flags(native)]
+        run_zig(work, target.zig_target, [*compile_all, "-r", "-o", RUNTIME_OBJECT, *sources])
+        yield Parts(work, target, native, (RUNTIME_OBJECT, *kernels))
+
+
+def library_of(parts: Parts) -> bytes:
+    """libmodel.so. Raises LinkError as `link_library`."""
+    work, target = parts.folder, parts.target
+    exports = public_functions(parts.native / "edgebit.h")
+    symbols = "".join(f" {name};" for name in exports)
+    (work / "exports.map").write_text(f"{{ global:{symbols} local: *; }};\n")
+    libc = ["-lpthread"] if target.libc != BIONIC else stub_libc(work, target)
+    run_zig(work, target.zig_target, [*link_flags(target), *parts.inputs, *libc])
+    image = (work / LIBRARY).read_bytes()
     check_library(image, target, frozenset(exports))
     return image
 
 
-def lay_out(work: Path, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path) -> list[str]:
-    """Copies every input into the working folder; returns the inputs' relative paths in link order."""
+def lay_out(
+    work: Path, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path
+) -> tuple[list[str], list[str]]:
+    """Copies every input into the working folder; returns the relative paths of C sources and of kernels."""
     sources = sorted(native.glob("*.c"))
     if not sources:
         raise LinkError(f"{native}: no C sources of the runtime; reinstall edgebit")
@@ -85,7 +121,7 @@ def lay_out(work: Path, plan_source: str, objects: Mapping[str, Sequence[bytes]]
     }
     for name, code in kernels.items():
         (work / name).write_bytes(code)
-    return [*(path.name for path in sources), "plan.c", *kernels]
+    return [*(path.name for path in sources), "plan.c"], list(kernels)
 
 
 def public_functions(header: Path) -> list[str]:
@@ -119,11 +155,11 @@ def stub_libc(work: Path, target: Target) -> list[str]:
     stub = "".join(f"void {name}(void) {{}}\n" for name in sorted(LIBC_SYMBOLS))
     (work / "libc.c").write_text(stub)
     flags = ["-target", target.zig_target, *target.link_flags, "-nostdlib", "-fno-builtin", "-w"]
-    run_zig(work, target, [*flags, "-shared", "-Wl,-soname,libc.so", "-o", "libc.so", "libc.c"])
+    run_zig(work, target.zig_target, [*flags, "-shared", "-Wl,-soname,libc.so", "-o", "libc.so", "libc.c"])
     return ["-nostdlib", "-rtlib=compiler-rt", "libc.so"]
 
 
-def run_zig(work: Path, target: Target, arguments: list[str]) -> None:
+def run_zig(work: Path, zig_target: str, arguments: Sequence[str]) -> None:
     # The temporary folder's name must not reach the library, whatever a source does with __FILE__.
     prefix_map = f"-ffile-prefix-map={work}=."
     command = [str(zig_executable()), "cc", prefix_map, *arguments]
@@ -140,7 +176,7 @@ def run_zig(work: Path, target: Target, arguments: list[str]) -> None:
         complaints = [line.strip() for line in result.stderr.splitlines() if "error:" in line]
         first = complaints[0] if complaints else (result.stderr.strip() or f"exit code {result.returncode}")
         detail = ToolOutput(f"{' '.join(command)}\n{result.stderr}")
-        raise LinkError(f"zig cc for {target.zig_target} failed: {first[:300]}") from detail
+        raise LinkError(f"zig cc for {zig_target} failed: {first[:300]}") from detail
 
 
 def zig_executable() -> Path:

@@ -11,13 +11,15 @@ TEMPLATE = """\
 A language model compiled by edgebit. It runs by itself: nothing to install, download or compile.
 
 * **For:** {description}
-* **Needs:** Python 3.8 or later (standard library only), or a C program that loads `libmodel.so`
+* **Needs:** Python 3.8 or later (standard library only); or nothing, for `edgebit-run` is a static program;
+  or a C program that loads `libmodel.so`
 * **Memory:** {memory}
 
 ## Talk to it
 
     python3 chat.py
     python3 chat.py --prompt "turn on the kitchen light"
+    ./edgebit-run -p "turn on the kitchen light"    # without Python; --help shows what else it does
 
 ## Does it work on this machine?
 
@@ -48,6 +50,7 @@ that this processor can run. The last line is the verdict.
 |---|---|
 | `manifest.json` | What this model is, the target, the self-test, and the size and sha256 of every file |
 | `libmodel.so` | Kernels for {tiers}, and the runtime; the best kernels for this CPU are taken |
+| `edgebit-run` | The same and the programs below in one static executable: any Linux kernel, Android's too |
 | `weights.bin` | Weights, mapped into memory and shared by all processes |
 | `tokenizer.bin` | Tokenizer and chat format |
 | `edgebit_runtime/`, `chat.py`, `bench.py`, `doctor.py` | The loader and the programs |

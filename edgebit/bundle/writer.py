@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from edgebit.bundle.link import LIBRARY, NATIVE, link_library
+from edgebit.bundle.link import LIBRARY, NATIVE, compiled_parts, library_of
 from edgebit.bundle.manifest import FORMAT, MANIFEST, Facts, FileEntry, Manifest, TargetEntry, WeightsEntry
+from edgebit.bundle.program import PROGRAM, program_of
 from edgebit.bundle.readme import bundle_readme
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
@@ -109,8 +110,9 @@ def write(
             weights_id = compiled.weights.write(file, progress.advance)
         progress.stage("link")
         plan_source = compiled.plan_source(weights_id)
-        library = link_library(compiled.target, plan_source, compiled.objects, native)
-        (folder / LIBRARY).write_bytes(library)
+        with compiled_parts(compiled.target, plan_source, compiled.objects, native) as parts:
+            (folder / LIBRARY).write_bytes(library_of(parts))
+            (folder / PROGRAM).write_bytes(program_of(parts))
         (folder / TOKENIZER).write_bytes(text_table)
         progress.stage("self-test")
         samples = list(tester.record(folder, weights_id))
@@ -173,7 +175,7 @@ def file_entry(path: Path) -> FileEntry:
 
 def set_modes(folder: Path) -> None:
     """Readable by all whatever the umask; only the programs at the root are executable."""
-    executable = {folder / program.name for program in PROGRAMS}
+    executable = {folder / PROGRAM, *(folder / program.name for program in PROGRAMS)}
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path in executable else 0o644)
 

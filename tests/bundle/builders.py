@@ -37,6 +37,16 @@ int eb_open(const char *directory) {
 const char *eb_version(void) { return __FILE__; }
 """
 
+PROGRAM = """
+#include <stdio.h>
+#include <edgebit.h>
+int main(int count, char **arguments) {
+  (void)count;
+  printf("%d %s", eb_open(arguments[0]), eb_version());
+  return 0;
+}
+"""
+
 KERNEL = "void eb_fake_kernel(int *value) { *value += 1; }"
 
 
@@ -45,12 +55,17 @@ def plan_source(weights_id: bytes) -> str:
 
 
 def write_native(folder: Path, source: str = SOURCE, header: str = HEADER) -> Path:
+    """A runtime; the program around it lies in `program` beside it."""
     folder.mkdir(parents=True)
     (folder / "edgebit.h").write_text(header)
     (folder / "model.c").write_text(source)
     (folder / "compile_flags.txt").write_text(
         "-std=c11\n-O2\n-g0\n-fPIC\n-ffreestanding\n-fno-stack-protector\n-fno-sanitize=all\n-fvisibility=hidden\n"
     )
+    program = folder.parent / "program"
+    program.mkdir(parents=True)
+    (program / "main.c").write_text(PROGRAM)
+    (program / "compile_flags.txt").write_text("-std=c11\n-O2\n-fno-sanitize=all\n-I../native\n")
     return folder
 
 

@@ -33,8 +33,8 @@ def test_a_library_of_every_target_exports_the_public_functions_alone(name: str,
 
 
 def test_equal_input_gives_equal_bytes_whatever_the_folder(tmp_path: Path) -> None:
-    first = link_fake(host_target(), write_native(tmp_path / "one"))
-    second = link_fake(host_target(), write_native(tmp_path / "a longer folder name"))
+    first = link_fake(host_target(), write_native(tmp_path / "one" / "native"))
+    second = link_fake(host_target(), write_native(tmp_path / "a longer folder name" / "native"))
     assert first == second
 
 

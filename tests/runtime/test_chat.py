@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import shutil
 import signal
 import subprocess
@@ -18,6 +16,7 @@ import pytest
 
 from edgebit.runtime import RuntimeModelError, chat
 from edgebit.runtime.stats import Stats
+from tests.runtime.terminal import Terminal
 from tests.runtime.toy_bundle import ANSWER
 
 
@@ -136,35 +135,9 @@ def test_the_package_runs_as_a_module(toy_bundle: Path, tmp_path: Path) -> None:
 # ---- a terminal -------------------------------------------------------------------------------------
 
 
-class Terminal:
-    """The chat program on a pseudo-terminal."""
-
-    def __init__(self, bundle: Path) -> None:
-        self.process, self.master = pty.fork()
-        if self.process == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
-            os.chdir("/")
-            os.execv(sys.executable, [sys.executable, str(bundle / "chat.py")])
-        self.seen = ""
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 60
-        while text not in self.seen:
-            assert time.monotonic() < deadline, self.seen
-            if select.select([self.master], [], [], 0.1)[0]:
-                self.seen += os.read(self.master, 4096).decode("utf-8", "replace")
-        self.seen = self.seen.split(text, 1)[1]
-
-    def type(self, keys: bytes) -> None:
-        os.write(self.master, keys)
-
-    def exit_code(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-
-
 @pytest.fixture
 def terminal(toy_bundle: Path) -> Iterator[Terminal]:
-    opened = Terminal(toy_bundle)
+    opened = Terminal([sys.executable, str(toy_bundle / "chat.py")])
     yield opened
     os.close(opened.master)
 

@@ -1,0 +1,236 @@
+#include "talk.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "fail.h"
+
+static const char HELP[] =
+    "/reset  forget the conversation\n"
+    "/help   this list\n"
+    "/exit   leave (or Ctrl-D)\n"
+    "Ctrl-C stops an answer; twice leaves.\n";
+
+typedef struct {
+  engine open;
+  const options *chosen;
+  answer_settings settings;
+  char **roles, **contents; /* [count]: copies */
+  int32_t count;
+  bytes said; /* the answer so far */
+} conversation;
+
+/* ---- Ctrl-C ----------------------------------------------------------------------------------------------- */
+
+/* The handler goes after one signal: a second Ctrl-C, before the first was seen, ends the program as everywhere. */
+static void on_interrupt(int signal) {
+  (void)signal;
+  interrupted = 1;
+}
+
+static void listen_for_interrupts(void) {
+  struct sigaction action = {.sa_flags = (int)SA_RESETHAND};
+  action.sa_handler = on_interrupt;
+  interrupted = 0;
+  sigaction(SIGINT, &action, NULL);
+}
+
+/* ---- messages --------------------------------------------------------------------------------------------- */
+
+static char *copy_of(const char *text) { return strcpy(grown(NULL, strlen(text) + 1, 1), text); }
+
+static void add_message(conversation *c, const char *role, const char *content) {
+  c->roles = grown(c->roles, (size_t)c->count + 1, sizeof *c->roles);
+  c->contents = grown(c->contents, (size_t)c->count + 1, sizeof *c->contents);
+  c->roles[c->count] = copy_of(role);
+  c->contents[c->count++] = copy_of(content);
+}
+
+static void take_message_back(conversation *c) {
+  c->count--;
+  free(c->roles[c->count]);
+  free(c->contents[c->count]);
+}
+
+static void reset(conversation *c) {
+  while (c->count) take_message_back(c);
+  if (c->chosen->system) add_message(c, "system", c->chosen->system);
+}
+
+/* Tokens of the conversation; NULL and a sentence where the chat template refuses it. */
+static int32_t *chat_tokens(const conversation *c, int32_t *count, char *error) {
+  int32_t *ids = NULL;
+  for (int32_t room = 256;; room = *count) {
+    ids = grown(ids, (size_t)room, sizeof *ids);
+    *count = eb_chat_tokens(c->open.model, (const char *const *)c->roles, (const char *const *)c->contents, c->count, 1,
+                            ids, room, error, MESSAGE_BYTES);
+    if (*count >= 0 && *count <= room) return ids;
+    if (*count < 0) break;
+  }
+  free(ids);
+  return NULL;
+}
+
+/* Tokens of a text; NULL and a sentence where the model has no tokenizer. */
+static int32_t *text_tokens(const conversation *c, const char *text, int32_t *count, char *error) {
+  size_t size = strlen(text);
+  int32_t *ids = NULL;
+  for (int32_t room = 256; size <= INT32_MAX; room = *count) {
+    ids = grown(ids, (size_t)room, sizeof *ids);
+    *count = eb_tokenize(c->open.model, text, (int32_t)size, EB_ADD_BOS, ids, room);
+    if (*count >= 0 && *count <= room) return ids;
+    if (*count < 0) break;
+  }
+  snprintf(error, MESSAGE_BYTES, "the text cannot be tokenized: this model has no tokenizer");
+  free(ids);
+  return NULL;
+}
+
+/* ---- answers ---------------------------------------------------------------------------------------------- */
+
+static void show(void *user, const char *text, size_t size) {
+  bytes_add(user, text, size);
+  fwrite(text, 1, size, stdout);
+  if (fflush(stdout)) fail("the answer cannot be written: %s", strerror(errno));
+}
+
+static double rate(int32_t tokens, double seconds) { return tokens > 0 && seconds > 0 ? tokens / seconds : 0; }
+
+static void show_figures(const answer_figures *f) {
+  char cached[40] = "";
+  if (f->cached_tokens) snprintf(cached, sizeof cached, " (%d cached)", (int)f->cached_tokens);
+  fprintf(stderr, "prompt %d tokens%s at %.1f tokens/s, answer %d tokens at %.1f tokens/s, first after %.3f s\n",
+          (int)f->prompt_tokens, cached, rate(f->prompt_tokens - f->cached_tokens, f->prefill_seconds),
+          (int)f->generated_tokens, rate(f->generated_tokens - 1, f->decode_seconds), f->first_token_seconds);
+}
+
+/* Prints the answer to tokens as it comes; 0 and a sentence on an error. Takes the tokens. */
+static int answer_tokens(conversation *c, int32_t *ids, int32_t count, char *error) {
+  if (!ids) return 0;
+  answer_figures figures;
+  answer_sink sink = {show, &c->said};
+  c->said.size = 0;
+  enum answer_end end = answer(&c->open, ids, count, &c->settings, sink, &figures, error);
+  free(ids);
+  if (end == ANSWER_INTERRUPTED) fputs(" ...", stdout);
+  if (end != ANSWER_FAILED || c->said.size) putchar('\n');
+  if (fflush(stdout)) fail("the answer cannot be written: %s", strerror(errno));
+  if (end == ANSWER_FAILED) return 0;
+  if (c->chosen->stats) show_figures(&figures);
+  return 1;
+}
+
+/* The answer to a message; an error takes the message back. */
+static int answer_message(conversation *c, const char *text, char *error) {
+  int32_t count = 0;
+  add_message(c, "user", text);
+  int32_t *ids = chat_tokens(c, &count, error);
+  if (!answer_tokens(c, ids, count, error)) {
+    take_message_back(c);
+    return 0;
+  }
+  add_message(c, "assistant", c->said.size ? c->said.data : "");
+  return 1;
+}
+
+/* ---- the conversation ------------------------------------------------------------------------------------- */
+
+enum line { LINE_READ, LINE_INTERRUPTED, LINE_END };
+
+/* One line of stdin without its end; what was read behind it waits in `input`. */
+static enum line read_line(bytes *input, bytes *line) {
+  char block[4096];
+  line->size = 0;
+  bytes_add(line, "", 0);
+  for (;;) {
+    char *end = input->size ? memchr(input->data, '\n', input->size) : NULL;
+    if (end) {
+      size_t size = (size_t)(end - input->data);
+      bytes_add(line, input->data, size);
+      bytes_drop(input, size + 1);
+      return LINE_READ;
+    }
+    ssize_t got = interrupted ? -1 : read(STDIN_FILENO, block, sizeof block);
+    if (got < 0 && (interrupted || errno == EINTR)) return LINE_INTERRUPTED;
+    if (got > 0) {
+      bytes_add(input, block, (size_t)got);
+      continue;
+    }
+    if (!input->size) return LINE_END;
+    bytes_add(line, input->data, input->size);
+    bytes_drop(input, input->size);
+    return LINE_READ;
+  }
+}
+
+static char *without_blanks(char *text) {
+  size_t size = strlen(text);
+  while (size && strchr(" \t\r\f\v", text[size - 1])) text[--size] = 0;
+  return text + strspn(text, " \t\r\f\v");
+}
+
+/* Does what a line says; 0 when it says to leave. */
+static int take_line(conversation *c, const char *text, int terminal) {
+  char error[MESSAGE_BYTES] = "";
+  if (!strcmp(text, "/exit")) return 0;
+  if (!strcmp(text, "/reset")) {
+    reset(c);
+  } else if (!strcmp(text, "/help")) {
+    fputs(HELP, stdout);
+  } else if (text[0] == '/' && !strchr(text, ' ')) {
+    fprintf(stderr, "%s is not a command; /help shows them\n", text);
+  } else if (*text && !answer_message(c, text, error)) {
+    if (!terminal) fail("%s", error);
+    fprintf(stderr, "%s (/reset begins again)\n", error);
+  }
+  return 1;
+}
+
+static void converse(conversation *c) {
+  int terminal = isatty(STDIN_FILENO);
+  bytes input = {0}, line = {0};
+  if (terminal) puts("/help shows the commands.");
+  for (;;) {
+    if (terminal) {
+      fputs("> ", stdout);
+      listen_for_interrupts();
+    }
+    fflush(stdout);
+    enum line read = read_line(&input, &line);
+    if (read == LINE_END && terminal) putchar('\n');
+    if (read == LINE_INTERRUPTED && terminal) putchar('\n');
+    if (read == LINE_END || (read == LINE_READ && !take_line(c, without_blanks(line.data), terminal))) break;
+  }
+  bytes_free(&input);
+  bytes_free(&line);
+}
+
+int talk(const char *bundle, const options *chosen) {
+  char error[MESSAGE_BYTES] = "";
+  conversation c = {.chosen = chosen, .open = engine_open(bundle, chosen->threads)};
+  c.settings = (answer_settings){chosen->sampling, chosen->max_tokens, !chosen->no_speculation, chosen->stops,
+                                 chosen->stop_count};
+  reset(&c);
+  int answered = 1;
+  if (chosen->raw) {
+    int32_t count = 0;
+    int32_t *ids = text_tokens(&c, chosen->prompt, &count, error);
+    answered = answer_tokens(&c, ids, count, error);
+  } else if (chosen->prompt) {
+    answered = answer_message(&c, chosen->prompt, error);
+  } else {
+    converse(&c);
+  }
+  if (!answered) complain("%s", error);
+  while (c.count) take_message_back(&c);
+  free(c.roles);
+  free(c.contents);
+  bytes_free(&c.said);
+  engine_close(&c.open);
+  return answered ? EXIT_FINE : EXIT_WRONG;
+}

@@ -1,0 +1,36 @@
+"""A pseudo-terminal for programs that talk to people."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import time
+from collections.abc import Sequence
+
+
+class Terminal:
+    """A program on a pseudo-terminal, started in the root folder."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.process, self.master = pty.fork()
+        if self.process == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test run in the background ignores it
+            os.chdir("/")
+            os.execv(command[0], command)
+        self.seen = ""
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + 60
+        while text not in self.seen:
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.seen += os.read(self.master, 4096).decode("utf-8", "replace")
+        self.seen = self.seen.split(text, 1)[1]
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.master, keys)
+
+    def exit_code(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])

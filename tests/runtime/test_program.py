@@ -1,0 +1,162 @@
+"""edgebit-run, the static executable of a bundle: it says what chat.py says, without Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.terminal import Terminal
+from tests.runtime.toy_bundle import ANSWER
+
+HELP = "/reset  forget the conversation\n"
+
+
+def run(
+    bundle: Path, *arguments: str, given: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(bundle / "edgebit-run"), *arguments],
+        cwd="/",
+        input=given,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_one_answer_and_out(toy_bundle: Path) -> None:
+    result = run(toy_bundle, "-p", "hi")
+    assert (result.returncode, result.stdout, result.stderr) == (0, ANSWER + "\n", "")
+
+
+def test_it_runs_from_anywhere_on_any_bundle(toy_bundle: Path, tmp_path: Path) -> None:
+    program = Path(shutil.copy(toy_bundle / "edgebit-run", tmp_path))
+    alone = subprocess.run([str(program), "-p", "hi"], capture_output=True, text=True, check=False)
+    assert (alone.returncode, alone.stderr) == (1, f"edgebit: {tmp_path}/weights.bin cannot be read\n")
+    named = subprocess.run(
+        [str(program), str(toy_bundle), "--prompt=hi"], capture_output=True, text=True, check=False
+    )
+    assert named.stdout == ANSWER + "\n"
+
+
+def test_a_prompt_is_continued_without_the_chat_format(toy_bundle: Path) -> None:
+    assert run(toy_bundle, "-p", "é", "--raw").stdout == ANSWER[1:] + "\n"
+
+
+def test_messages_come_from_a_pipe_line_by_line(toy_bundle: Path) -> None:
+    result = run(toy_bundle, given="hi\n\n/reset\nhi\n/nonsense\n/exit\nnever\n")
+    assert result.stdout == f"{ANSWER}\n{ANSWER}\n"
+    assert result.stderr == "/nonsense is not a command; /help shows them\n"
+    assert result.returncode == 0
+    assert run(toy_bundle, given="/help").stdout.startswith(HELP)
+
+
+def test_options_reach_the_model(toy_bundle: Path) -> None:
+    result = run(toy_bundle, "-p", "hi", "--max-tokens", "5", "--stats", "--threads", "1", "--system", "x")
+    assert result.stdout == "é€\n"
+    assert result.stderr.startswith("prompt 7 tokens at ")
+    sampled = [run(toy_bundle, "-p", "hi", "--temperature", "900", "--seed", seed).stdout for seed in "112"]
+    assert sampled[0] == sampled[1] != sampled[2]
+    for narrow in (["--top-k", "1"], ["--top-p", "1e-9"], ["--min-p", "1"]):
+        assert run(toy_bundle, "-p", "hi", "--temperature", "900", *narrow).stdout == ANSWER + "\n"
+    assert run(toy_bundle, "-p", "hi", "--stop", "nothing", "--stop", " o").stdout == ANSWER[:3] + "\n"
+
+
+def test_the_kernels_can_be_chosen(toy_bundle: Path) -> None:
+    assert run(toy_bundle, "-p", "hi", "--tier", "baseline").stdout == ANSWER + "\n"
+    for refused in (run(toy_bundle, "-p", "hi", "--tier", "vax"), run(toy_bundle, EDGEBIT_TIER="vax")):
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("edgebit: ") and "vax" in refused.stderr
+
+
+def test_it_says_what_it_is(toy_bundle: Path) -> None:
+    assert run(toy_bundle, "--version").stdout.startswith("edgebit-run, API 1.")
+    shown = run(toy_bundle, "--help")
+    assert shown.returncode == 0 and "--max-tokens" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--nonsense"], "--nonsense is not an option"),
+        (["-p"], "--prompt: a value is missing"),
+        (["--threads", "many"], "--threads many: expected a whole number from 0 up"),
+        (["--threads", "-1"], "--threads -1: expected a whole number from 0 up"),
+        (["--max-tokens", "99999999999"], "--max-tokens 99999999999: expected a whole number from 0 up"),
+        (["--top-p", "7"], "--top-p 7: expected a number above 0, up to 1"),
+        (["--min-p", "nan"], "--min-p nan: expected a number"),
+        (["--temperature", "-1"], "--temperature -1: expected a number from 0 up"),
+        (["--seed", "1x"], "--seed 1x: expected a whole number"),
+        (["--raw=yes"], "--raw takes no value"),
+        (["--raw"], "--raw continues the text of --prompt, which is missing"),
+        (["a", "b"], "one bundle at a time: a or b"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_exit_code_2(
+    toy_bundle: Path, arguments: list[str], sentence: str
+) -> None:
+    result = run(toy_bundle, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"edgebit: {sentence}\nedgebit: --help shows the options\n"
+
+
+def test_an_error_is_one_line_and_exit_code_1(toy_bundle: Path) -> None:
+    result = run(toy_bundle, "-p", "x" * 100)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("edgebit: the prompt has 103 tokens, the context holds 48: shorten it")
+    assert result.stderr.count("\n") == 1
+    many = run(toy_bundle, "-p", "hi", "--threads", "1000")
+    assert many.stderr == "edgebit: 1000 threads: expected 1 to 256, or 0 for one per CPU\n"
+
+
+def test_an_answer_that_cannot_be_written_is_an_error(toy_bundle: Path) -> None:
+    command = f"{toy_bundle}/edgebit-run -p hi > /dev/full"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (
+        1,
+        "edgebit: the answer cannot be written: No space left on device\n",
+    )
+
+
+def test_a_read_only_bundle_runs(bundle_copy: Path) -> None:
+    for path in [*bundle_copy.rglob("*"), bundle_copy]:
+        path.chmod(0o555)
+    assert run(bundle_copy, "-p", "hi").stdout == ANSWER + "\n"
+    for path in [bundle_copy, *bundle_copy.rglob("*")]:
+        path.chmod(0o755)
+
+
+# ---- a terminal -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal(toy_bundle: Path) -> Iterator[Terminal]:
+    opened = Terminal([str(toy_bundle / "edgebit-run")])
+    yield opened
+    os.close(opened.master)
+
+
+def test_a_conversation_at_a_terminal(terminal: Terminal) -> None:
+    terminal.wait_for("/help shows the commands.")
+    terminal.wait_for("> ")
+    terminal.type(b"hi\n")
+    terminal.wait_for(ANSWER)
+    terminal.wait_for("> ")
+    terminal.type(b"x" * 60 + b"\n")
+    terminal.wait_for("shorten it")
+    terminal.wait_for("(/reset begins again)")
+    terminal.wait_for("> ")
+    terminal.type(b"half a line\x03")  # Ctrl-C empties the line
+    terminal.wait_for("> ")
+    terminal.type(b"/reset\nhi\n")
+    terminal.wait_for(ANSWER)
+    terminal.wait_for("> ")
+    terminal.type(b"\x04")  # Ctrl-D leaves
+    assert terminal.exit_code() == 0
