@@ -42,7 +42,7 @@ def write_host_library(compiled: CompiledModel, weights_id: bytes, folder: Path)
     """
     machine = this_machine()
     objects = {
-        tier: build_objects(compiled.plan.kernels, machine.tier(tier), machine.triple)
+        tier: tuple(build_objects(compiled.plan.kernels, machine.tier(tier), machine.triple).values())
         for tier in machine.tiers
     }
     here = replace(compiled, target=machine, objects=objects)
@@ -67,7 +67,8 @@ def fits_here(tier: Tier) -> bool:
     return {_LINUX_NAMES.get(feature, feature) for feature in tier.requires} <= _cpu_features()
 
 
-_LINUX_NAMES = {"avx512vnni": "avx512_vnni", "dotprod": "asimddp"}  # where /proc/cpuinfo has its own
+# Where /proc/cpuinfo has names of its own.
+_LINUX_NAMES = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni", "dotprod": "asimddp"}
 
 
 def _cpu_features() -> frozenset[str]:

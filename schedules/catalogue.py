@@ -44,6 +44,7 @@ class Kernel:
 
     name: str
     schedule: str
+    tier: Tier  # what its code is compiled for: the tier it was asked for, or one that stands in
     prim_func: tirx.PrimFunc
     requirements: tuple[str, ...]
 
@@ -107,21 +108,33 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
 }
 
 
-def select(name: str, tier: Tier) -> Schedule:
-    """The schedule of a kernel on a tier: the tier's own, or else the one for any CPU."""
+def provider(name: str, tier: Tier) -> Tier:
+    """The tier whose kernel of that name a tier uses: itself, or the first of its bases that has its own.
+
+    Bases are tuned as the tier is.
+    """
     if name not in SCHEDULES:
         raise CompileError(f"no kernel {name!r}: known are {', '.join(sorted(SCHEDULES))}")
+    while tier.name not in SCHEDULES[name] and tier.base is not None:
+        tier = replace(TIERS[tier.base], mcpu=tier.mcpu, float_abi=tier.float_abi)
+    return tier
+
+
+def select(name: str, tier: Tier) -> Schedule:
+    """The schedule of a kernel on a tier: the one of its ``provider``, or else the one for any CPU."""
+    found = provider(name, tier)
     row = SCHEDULES[name]
-    return row.get(tier.name, row[ANY])
+    return row.get(found.name, row[ANY])
 
 
 def kernel(name: str, tier: Tier, **static: object) -> Kernel:
     """Build a kernel for a tier; ``static`` is what its shapes or constants are specialised for."""
-    schedule = select(name, tier)
+    schedule, compiled_for = select(name, tier), provider(name, tier)
     return Kernel(
         name=name,
         schedule=schedule.function,
-        prim_func=schedule.build(tier, static),
+        tier=compiled_for,
+        prim_func=schedule.build(compiled_for, static),
         requirements=schedule.requirements,
     )
 

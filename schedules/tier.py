@@ -1,7 +1,8 @@
 """CPU tiers: what the kernels of one library variant may assume about the processor.
 
 A library holds the kernels of every tier of its architecture, best first; the runtime takes the first one
-whose ``requires`` the processor has. The last of each architecture requires nothing.
+whose ``requires`` the processor has. The last of each architecture requires nothing but what every processor
+that its targets serve has.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Tier:
     mcpu: str
     mattr: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()  # names of native/cpu.h
+    base: str | None = None  # the tier, of the same mcpu and ABI, whose kernels stand in for missing ones
     float_abi: str | None = None  # LLVM's mfloat-abi, 32-bit ARM only
     abi: str | None = None  # LLVM's mabi, RISC-V only
 
@@ -57,13 +59,39 @@ _TIERS = (
         mattr=("+avx2", "+fma", "+f16c", "+avx512f", "+avx512bw", "+avx512vl", "+avx512vnni"),
         requires=("avx2", "fma", "f16c", "avx512bw", "avx512vl", "avx512vnni"),
     ),
+    Tier(
+        "avxvnni",
+        "x86_64",
+        "x86-64",
+        mattr=("+avx2", "+fma", "+f16c", "+avxvnni"),
+        requires=("avx2", "fma", "f16c", "avxvnni"),
+        base="avx2",
+    ),
     Tier("avx2", "x86_64", "x86-64", mattr=("+avx2", "+fma", "+f16c"), requires=("avx2", "fma", "f16c")),
+    Tier("ssse3", "x86_64", "x86-64", mattr=("+ssse3",), requires=("ssse3",), base="sse2"),
     Tier("sse2", "x86_64", "x86-64"),
-    Tier("dotprod", "arm64", "cortex-a72", mattr=("+dotprod",), requires=("dotprod",)),
+    Tier(
+        "i8mm",
+        "arm64",
+        "cortex-a72",
+        mattr=("+dotprod", "+i8mm"),
+        requires=("dotprod", "i8mm"),
+        base="dotprod",
+    ),
+    Tier("dotprod", "arm64", "cortex-a72", mattr=("+dotprod",), requires=("dotprod",), base="neon"),
     Tier("neon", "arm64", "cortex-a72"),
     # NEON of 32-bit ARM flushes denormals, and the tiers must agree bit for bit: floats stay in VFP
-    # registers.
-    Tier("vfp", "armv7", "cortex-a7", mattr=("-neon",), float_abi="hard"),
+    # registers, so that only kernels whose vectors are integers are armv7neon's own.
+    Tier(
+        "armv7neon",
+        "armv7",
+        "cortex-a7",
+        mattr=("+neon",),
+        requires=("neon", "vfpv4", "idiv"),
+        float_abi="hard",
+        base="vfp",
+    ),
+    Tier("vfp", "armv7", "cortex-a7", mattr=("-neon",), requires=("vfpv4", "idiv"), float_abi="hard"),
     Tier("rv64gc", "riscv64", "generic-rv64", mattr=("+m", "+a", "+f", "+d", "+c"), abi="lp64d"),
 )
 

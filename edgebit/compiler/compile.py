@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import LOGITS, check_decoder
@@ -43,10 +45,13 @@ def compile_graph(
     execution, weights = plan(imported, fused, model.ir.graph.initializers, length, chosen)
     steps = (*execution.decode, *execution.prefill, *execution.head)
     show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
-    objects = {}
+    objects: dict[str, Sequence[bytes]] = {}
+    linked: set[str] = set()
     for name in target.tiers:
         report.stage(f"kernels {name}")
-        objects[name] = build_objects(execution.kernels, target.tier(name), target.triple)
+        built = build_objects(execution.kernels, target.tier(name), target.triple, linked)
+        objects[name] = tuple(built.values())
+        linked |= built.keys()
     return CompiledModel(model.metadata, target, execution, weights, objects)
 
 

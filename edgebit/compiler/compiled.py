@@ -17,7 +17,7 @@ from edgebit.schedules.tier import TIERS
 @dataclass(frozen=True)
 class CompiledModel:
     """Plan, weights and kernels of one model for one target. ``objects``: relocatable objects by tier name,
-    best first.
+    best first; one that several tiers use is with the best of them.
     """
 
     metadata: GraphMetadata

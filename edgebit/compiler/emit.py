@@ -16,6 +16,7 @@ from edgebit.compiler.plan import (
     Step,
 )
 from edgebit.compiler.weights import FORMAT as WEIGHTS_FORMAT
+from edgebit.schedules.catalogue import provider
 from edgebit.schedules.tier import Tier
 
 PLAN_FORMAT = 2
@@ -27,9 +28,9 @@ _NO_BUFFER = "{0, EB_NONE, 0, 0}"
 HEAD_KERNELS = ("lm_head", "rows", "screen", "quantize")  # fields of eb_head
 
 
-def symbol(tier: str, kernel: KernelInstance) -> str:
-    """The C name of a kernel of one tier."""
-    return f"eb_{tier}_{kernel.symbol}"
+def symbol(tier: Tier, kernel: KernelInstance) -> str:
+    """The C name of a kernel that a tier uses: tiers that share one share the symbol."""
+    return f"eb_{provider(kernel.name, tier).name}_{kernel.symbol}"
 
 
 def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_id: bytes) -> str:
@@ -82,7 +83,7 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
 
 
 def _tier_table(tier: Tier, kernels: Iterable[KernelInstance]) -> str:
-    symbols = [symbol(tier.name, kernel) for kernel in kernels]
+    symbols = [symbol(tier, kernel) for kernel in kernels]
     declarations = "\n".join(f"extern void {name}({_PARAMETERS});" for name in symbols)
     return f"{declarations}\n{_table('eb_kernel', f'kernels_{tier.name}', symbols)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, show
@@ -12,9 +12,20 @@ from edgebit.schedules import catalogue, lowering
 from edgebit.schedules.tier import Tier
 
 
-def build_objects(kernels: Iterable[KernelInstance], tier: Tier, triple: str) -> tuple[bytes, ...]:
-    """One object a kernel, scheduled and lowered for ``tier``. Raises CompileError, TargetError."""
-    return tuple(_build(instance, tier, triple) for instance in kernels)
+def build_objects(
+    kernels: Iterable[KernelInstance], tier: Tier, triple: str, linked: Iterable[str] = ()
+) -> Mapping[str, bytes]:
+    """One object a kernel by its symbol, scheduled and lowered for ``tier`` or one that stands in for it.
+
+    Kernels whose symbols are in ``linked``, objects of better tiers, are left out. Raises CompileError,
+    TargetError.
+    """
+    wanted = {symbol(tier, instance): instance for instance in kernels}
+    return {
+        name: _build(instance, catalogue.provider(instance.name, tier), triple)
+        for name, instance in wanted.items()
+        if name not in linked
+    }
 
 
 @cache
@@ -23,7 +34,7 @@ def _build(instance: KernelInstance, tier: Tier, triple: str) -> bytes:
     builds each once.
     """
     kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
-    functions = {symbol(tier.name, instance): kernel.prim_func}
+    functions = {symbol(tier, instance): kernel.prim_func}
     show(LEVEL_SCHEDULE, f"{instance.symbol} for {tier.name}", kernel.prim_func.script)
     show(LEVEL_CODE, f"{instance.symbol} for {tier.name}", lambda: lowering.assembly(functions, tier, triple))
     return lowering.compile_object(functions, tier, triple)

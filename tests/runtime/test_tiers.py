@@ -14,6 +14,7 @@ import pytest
 from tests.runtime.builders import Toy, toy_library, toy_library_path, toy_weights
 
 AVX2, FMA, F16C, AVX512BW, AVX512VL, AVX512VNNI = 1, 2, 4, 1 << 5, 1 << 7, 1 << 8
+AVXVNNI, SSSE3 = 1 << 12, 1 << 13
 ON_X86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the tiers of the toy plan on x86-64")
 
 
@@ -61,6 +62,7 @@ def test_a_forced_tier_is_taken_or_refused_by_name() -> None:
 def test_features_agree_with_what_the_kernel_reports() -> None:
     flags = Path("/proc/cpuinfo").read_text().split("flags")[1].split("\n")[0].split()
     names = {"avx2": AVX2, "fma": FMA, "f16c": F16C, "avx512bw": AVX512BW, "avx512_vnni": AVX512VNNI}
+    names |= {"avx_vnni": AVXVNNI, "ssse3": SSSE3}
     for name, bit in names.items():
         assert bool(toy_library().eb_probe_features() & bit) == (name in flags), name
 

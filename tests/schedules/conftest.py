@@ -12,7 +12,7 @@ from edgebit.schedules import float_ops as ops
 from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.float_tier import native_f16
 from edgebit.schedules.tier import TIERS, Tier
-from tests.schedules.harness import TIER_NAMES, Program, link
+from tests.schedules.harness import FLOAT_TIER_NAMES, Program, link
 
 HEAD_DIMS = (16, 32, 64, 128)
 EPS = 1e-5
@@ -29,7 +29,7 @@ def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str,
     for d in head_dims:
         for kv in ("f16", "int8"):
             kernels[f"rope_append_{d}_{kv}"] = kernel("rope_append", tier, head_dim=d, kv=kv)
-    return {symbol: built.prim_func for symbol, built in kernels.items()}
+    return dict(kernels)
 
 
 def attention_kernels(
@@ -44,7 +44,7 @@ def attention_kernels(
             for d, group in chosen:
                 built = kernel(name, tier, head_dim=d, scale=d**-0.5, group=group, kv=kv)
                 kernels[f"{name}_{d}_{group}_{kv}"] = built
-    return {symbol: built.prim_func for symbol, built in kernels.items()}
+    return dict(kernels)
 
 
 def building_blocks(tier: Tier) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def elementwise(function: Callable[[Any], Any], source: str, result: str) -> Any
     return block
 
 
-@pytest.fixture(scope="session", params=TIER_NAMES)
+@pytest.fixture(scope="session", params=FLOAT_TIER_NAMES)
 def float_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The float kernels and building blocks on each tier this workstation can run."""
     tier = TIERS[request.param]
@@ -87,7 +87,7 @@ def float_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     return link(lambda: float_kernels(tier) | building_blocks(tier), tier, folder)
 
 
-@pytest.fixture(scope="session", params=TIER_NAMES)
+@pytest.fixture(scope="session", params=FLOAT_TIER_NAMES)
 def attention_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The attention kernels on each tier this workstation can run."""
     tier = TIERS[request.param]

@@ -39,6 +39,24 @@ static long system_call(int what, long a, long b, long c, long d) {
     return x0;
 }
 __asm__(".globl _start\n_start: b run");
+#elif defined(__arm__)
+static long system_call(int what, long a, long b, long c, long d) {
+    static const long numbers[] = {3, 4, 192, 1};
+    register long r7 __asm__("r7") = numbers[what], r0 __asm__("r0") = a, r1 __asm__("r1") = b;
+    register long r2 __asm__("r2") = c, r3 __asm__("r3") = d, r4 __asm__("r4") = -1, r5 __asm__("r5") = 0;
+    __asm__ volatile("svc 0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2), "r"(r3), "r"(r4), "r"(r5) : "memory");
+    return r0;
+}
+__asm__(".globl _start\n_start: b run");
+#elif defined(__riscv)
+static long system_call(int what, long a, long b, long c, long d) {
+    static const long numbers[] = {63, 64, 222, 93};
+    register long a7 __asm__("a7") = numbers[what], a0 __asm__("a0") = a, a1 __asm__("a1") = b;
+    register long a2 __asm__("a2") = c, a3 __asm__("a3") = d, a4 __asm__("a4") = -1, a5 __asm__("a5") = 0;
+    __asm__ volatile("ecall" : "+r"(a0) : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5) : "memory");
+    return a0;
+}
+__asm__(".globl _start\n_start: j run");
 #endif
 
 void *memset(void *to, int value, __SIZE_TYPE__ size) {

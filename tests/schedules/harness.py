@@ -1,4 +1,4 @@
-"""Runs compiled kernels on every CPU tier this workstation can execute: x86 natively, arm64 under qemu-user.
+"""Runs compiled kernels on every CPU tier this workstation can execute: x86 natively, others under qemu-user.
 
 The kernels of a tier are linked with driver.c into one static program; `Program.run` hands it buffers and a
 list of calls, and returns the buffers afterwards. Every buffer is 64-byte aligned, with guards around it.
@@ -20,15 +20,26 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgebit.schedules.catalogue import Kernel
 from edgebit.schedules.lowering import compile_object
-from edgebit.schedules.tier import Tier
+from edgebit.schedules.tier import TIERS, Tier
 
 Array = npt.NDArray[Any]
 
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 DRIVER = Path(__file__).with_name("driver.c")
-TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
-_ZIG_TARGETS = {"x86_64": "x86_64-linux-none", "arm64": "aarch64-linux-none"}
+TRIPLES = {
+    "x86_64": "x86_64-unknown-linux-gnu",
+    "arm64": "aarch64-unknown-linux-gnu",
+    "armv7": "armv7a-unknown-linux-gnueabihf",
+    "riscv64": "riscv64-unknown-linux-gnu",
+}
+_ZIG_TARGETS = {
+    "x86_64": "x86_64-linux-none",
+    "arm64": "aarch64-linux-none",
+    "armv7": "arm-linux-musleabihf",
+    "riscv64": "riscv64-linux-none",
+}
 _ZIG_FLAGS = (
     "-O1",
     "-ffreestanding",
@@ -39,13 +50,24 @@ _ZIG_FLAGS = (
     "-static",
 )
 _STATUS = {2: "the driver could not read its input", 3: "a kernel wrote outside of a buffer"}
-# The oldest processor that has the tier: qemu raises SIGILL on any instruction beyond it.
-_QEMU_CPUS = {"neon": "cortex-a72", "dotprod": "cortex-a76"}
+_QEMU = {"arm64": "qemu-aarch64", "armv7": "qemu-arm", "riscv64": "qemu-riscv64"}
+# The oldest processor that has the tier and that qemu knows: it raises SIGILL on any instruction beyond it.
+_QEMU_CPUS = {
+    "neon": "cortex-a72",
+    "dotprod": "cortex-a76",
+    "i8mm": "max,sve=off",
+    "armv7neon": "cortex-a7",
+    "vfp": "cortex-a7",
+    "rv64gc": "sifive-u54",
+}
 # native/cpu.h names on the left, /proc/cpuinfo on the right, where they differ.
-_CPUINFO_NAMES = {"avx512vnni": "avx512_vnni"}
+_CPUINFO_NAMES = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni"}
 
-TIER_NAMES = ("avx512vnni", "avx2", "sse2", "dotprod", "neon")
-"""Tiers a workstation with qemu can run, if its own processor has AVX-512; `launcher` skips the others."""
+TIER_NAMES = tuple(TIERS)
+"""`launcher` skips those that this workstation cannot run."""
+
+FLOAT_TIER_NAMES = tuple(name for name, tier in TIERS.items() if tier.base is None)
+"""Tiers with float kernels of their own; the others use those of one of these."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +133,10 @@ def launcher(tier: Tier) -> tuple[str, ...]:
         if missing:
             pytest.skip(f"this processor has no {', '.join(missing)}")
         return ()
-    qemu = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    name = _QEMU[tier.architecture]
+    qemu = shutil.which(name) or shutil.which(f"{name}-static")
     if qemu is None:
-        reason = "qemu-aarch64 is not installed (package qemu-user)"
+        reason = f"{name} is not installed (package qemu-user)"
         if os.environ.get("EDGEBIT_REQUIRE_ARM") == "1":
             pytest.fail(f"EDGEBIT_REQUIRE_ARM=1, but {reason}")
         pytest.skip(reason)
@@ -121,7 +144,9 @@ def launcher(tier: Tier) -> tuple[str, ...]:
 
 
 def link(build: Callable[[], Mapping[str, Any]], tier: Tier, folder: Path) -> Program:
-    """Compile the PrimFuncs that `build` returns (by symbol) and link them with the driver in `folder`.
+    """Compile what `build` returns by symbol and link it with the driver in `folder`.
+
+    Kernels of the catalogue are compiled for the tier they name, PrimFuncs for the tier given.
 
     Skips the test, before anything is built, where programs of the tier cannot run.
     """
@@ -129,7 +154,7 @@ def link(build: Callable[[], Mapping[str, Any]], tier: Tier, folder: Path) -> Pr
     kernels = build()
     symbols = tuple(sorted(kernels))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernels.o").write_bytes(compile_object(kernels, tier, TRIPLES[tier.architecture]))
+    objects = _compile_objects(kernels, tier, folder)
     declarations = "".join(f"void {symbol}(void);\n" for symbol in symbols)
     entries = ", ".join(f"(void *){symbol}" for symbol in symbols)
     (folder / "table.c").write_text(f"{declarations}void *const kernels[] = {{{entries}}};\n")
@@ -137,12 +162,25 @@ def link(build: Callable[[], Mapping[str, Any]], tier: Tier, folder: Path) -> Pr
     subprocess.run(
         [
             *(*ZIG, "-target", _ZIG_TARGETS[tier.architecture], *_ZIG_FLAGS, "-w", "-o", str(executable)),
-            *(str(DRIVER), "table.c", "kernels.o"),
+            *(str(DRIVER), "table.c", *objects),
         ],
         cwd=folder,
         check=True,
     )
     return Program(tier, symbols, executable, command)
+
+
+def _compile_objects(kernels: Mapping[str, Any], tier: Tier, folder: Path) -> list[str]:
+    """An object file for each tier that has one of the kernels: their names in `folder`."""
+    by_tier: dict[str, dict[str, Any]] = {}
+    for symbol, built in kernels.items():
+        own = isinstance(built, Kernel)
+        functions = by_tier.setdefault(built.tier.name if own else tier.name, {})
+        functions[symbol] = built.prim_func if own else built
+    for name, functions in by_tier.items():
+        code = compile_object(functions, TIERS[name], TRIPLES[tier.architecture])
+        (folder / f"kernels-{name}.o").write_bytes(code)
+    return [f"kernels-{name}.o" for name in by_tier]
 
 
 def same_bits(actual: Array, expected: Array) -> None:

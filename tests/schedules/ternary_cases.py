@@ -137,7 +137,7 @@ def _expected(
 def ternary_kernels(tier: Tier) -> dict[str, Any]:
     """All ternary kernels as the catalogue builds them for a tier."""
     names = [f"ternary_{product}_{epilogue}" for product in ("gemv", "gemm") for epilogue in EPILOGUES]
-    return {name: kernel(name, tier).prim_func for name in names}
+    return {name: kernel(name, tier) for name in names}
 
 
 def modelled_avx512_kernels() -> dict[str, Any]:

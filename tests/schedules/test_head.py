@@ -37,7 +37,7 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     tier = TIERS["sse2" if request.param in (MODELLED, PORTABLE) else request.param]
 
     def build() -> dict[str, Any]:
-        kernels = {name: kernel(name, tier).prim_func for name in KERNELS}
+        kernels: dict[str, Any] = {name: kernel(name, tier) for name in KERNELS}
         if request.param == MODELLED:
             kernels["head_screen"] = head_screen_avx512vnni(tier, dot_product=vpdpbusd_model)
         if request.param == PORTABLE:

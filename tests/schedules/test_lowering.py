@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,10 @@ import pytest
 from tvm.script import tirx as T
 
 from edgebit.errors import CompileError, TargetError
-from edgebit.schedules.catalogue import SCHEDULES, kernel, select, table
+from edgebit.schedules.catalogue import SCHEDULES, kernel, provider, select, table
 from edgebit.schedules.lowering import compile_object
-from edgebit.schedules.tier import TIERS, host_architecture, portable_tier, tiers_of
+from edgebit.schedules.tier import TIERS, Tier, host_architecture, portable_tier, tiers_of
 from tests.schedules.harness import TIER_NAMES, TRIPLES, Call, link
-
-ALL_TRIPLES = TRIPLES | {"armv7": "armv7a-unknown-linux-gnueabihf", "riscv64": "riscv64-unknown-linux-gnu"}
 
 
 @T.prim_func(s_tir=True)
@@ -141,9 +140,28 @@ def test_a_triple_that_does_not_fit_is_refused(triple: str) -> None:
 
 
 def test_tiers_of_an_architecture_end_with_one_that_needs_nothing() -> None:
-    for architecture in ALL_TRIPLES:
+    """But 32-bit ARM: its oldest processors lack what every one of our targets has."""
+    for architecture in TRIPLES:
         *better, last = tiers_of(architecture)
-        assert all(tier.requires for tier in better) and not last.requires
+        assert all(tier.requires for tier in better)
+        assert last.requires == (("vfpv4", "idiv") if architecture == "armv7" else ())
+
+
+@pytest.mark.parametrize("tier", TIERS.values(), ids=list(TIERS))
+def test_a_tier_has_all_that_the_tier_standing_in_for_it_uses(tier: Tier) -> None:
+    if tier.base is not None:
+        base = TIERS[tier.base]
+        better = tiers_of(tier.architecture)
+        assert better.index(tier) < better.index(base)
+        assert set(base.requires) <= set(tier.requires)
+        assert (base.mcpu, base.float_abi, base.abi) == (tier.mcpu, tier.float_abi, tier.abi)
+
+
+def test_kernels_without_a_schedule_of_the_tier_are_those_of_the_one_below() -> None:
+    i8mm = TIERS["i8mm"]
+    assert provider("head_screen", i8mm) == TIERS["dotprod"]
+    assert provider("rmsnorm", replace(i8mm, mcpu="cortex-a53")) == replace(TIERS["neon"], mcpu="cortex-a53")
+    assert kernel("quantize", TIERS["armv7neon"]).tier == TIERS["vfp"]
     with pytest.raises(TargetError, match="no tier for architecture 'mips'"):
         tiers_of("mips")
 
@@ -174,4 +192,4 @@ def test_an_unknown_kernel_is_refused() -> None:
 
 def compiled(kernels: dict[str, Any], tier_name: str) -> bytes:
     tier = TIERS[tier_name]
-    return compile_object(kernels, tier, ALL_TRIPLES[tier.architecture])
+    return compile_object(kernels, tier, TRIPLES[tier.architecture])

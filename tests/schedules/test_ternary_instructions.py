@@ -7,25 +7,23 @@ from functools import cache
 
 import pytest
 
-from edgebit.schedules.catalogue import kernel
+from edgebit.schedules.catalogue import kernel, provider
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
-from tests.schedules.test_float_instructions import (
-    CALLS,
-    FUSED,
-    HARMLESS_CALLS,
-    STACK,
-    TRIPLES,
-    instructions,
-)
+from tests.schedules.harness import TRIPLES
+from tests.schedules.test_float_instructions import CALLS, FUSED, HARMLESS_CALLS, STACK, instructions
 
 # The epilogue with a sum and the one with most arithmetic stand for all.
 KERNELS = ("ternary_gemv_residual", "ternary_gemm_silu_mul", "ternary_gemm_residual")
 
 
-@cache
 def body(tier_name: str, name: str) -> str:
-    """Assembly of one kernel, without what TVM adds to every module."""
+    """Assembly of the kernel that a tier uses, without what TVM adds to every module."""
+    return _body(provider(name, TIERS[tier_name]).name, name)
+
+
+@cache
+def _body(tier_name: str, name: str) -> str:
     tier = TIERS[tier_name]
     listing = assembly({name: kernel(name, tier).prim_func}, tier, TRIPLES[tier.architecture])
     found = re.search(rf"^{name}:\n(.*?)^\.Lfunc_end", listing, re.DOTALL | re.MULTILINE)

@@ -13,6 +13,7 @@ static const struct {
     {"avx2", EB_AVX2},         {"fma", EB_FMA},           {"f16c", EB_F16C},         {"bmi2", EB_BMI2},
     {"avx512f", EB_AVX512F},   {"avx512bw", EB_AVX512BW}, {"avx512dq", EB_AVX512DQ}, {"avx512vl", EB_AVX512VL},
     {"avx512vnni", EB_AVX512VNNI}, {"neon", EB_NEON},     {"dotprod", EB_DOTPROD},   {"i8mm", EB_I8MM},
+    {"avxvnni", EB_AVXVNNI},   {"ssse3", EB_SSSE3},       {"vfpv4", EB_VFPV4},       {"idiv", EB_IDIV},
 };
 enum { FEATURE_COUNT = sizeof FEATURES / sizeof FEATURES[0] };
 
@@ -37,16 +38,19 @@ static uint32_t enabled_states(void) {
 
 uint64_t eb_cpu_features(void) {
   const uint32_t osxsave = 1u << 27, ymm_states = 0x06, zmm_states = 0xE6;
-  if (cpuid(0, 0).a < 7) return 0;
-  registers one = cpuid(1, 0), seven = cpuid(7, 0);
-  if (!(one.c & osxsave)) return 0;
-  uint32_t states = enabled_states();
-  if ((states & ymm_states) != ymm_states) return 0;
+  uint32_t last_leaf = cpuid(0, 0).a;
+  registers one = cpuid(1, 0);
   uint64_t features = 0;
+  if (one.c & 1u << 9) features |= EB_SSSE3; /* its registers are those of SSE2, always saved */
+  if (last_leaf < 7 || !(one.c & osxsave)) return features;
+  registers seven = cpuid(7, 0);
+  uint32_t states = enabled_states();
+  if ((states & ymm_states) != ymm_states) return features;
   if (one.c & 1u << 12) features |= EB_FMA;
   if (one.c & 1u << 29) features |= EB_F16C;
   if (seven.b & 1u << 5) features |= EB_AVX2;
   if (seven.b & 1u << 8) features |= EB_BMI2;
+  if (seven.a >= 1 && cpuid(7, 1).a & 1u << 4) features |= EB_AVXVNNI; /* seven.a: the last subleaf */
   if ((states & zmm_states) != zmm_states) return features;
   if (seven.b & 1u << 16) features |= EB_AVX512F;
   if (seven.b & 1u << 17) features |= EB_AVX512DQ;
@@ -79,7 +83,10 @@ uint64_t eb_cpu_features(void) {
   if (hwcap & 1ul << 20) features |= EB_DOTPROD;
   if (hwcap2 & 1ul << 13) features |= EB_I8MM;
 #else
-  if (auxiliary(AT_HWCAP) & 1ul << 12) features |= EB_NEON;
+  unsigned long hwcap = auxiliary(AT_HWCAP);
+  if (hwcap & 1ul << 12) features |= EB_NEON;
+  if (hwcap & 1ul << 16) features |= EB_VFPV4;
+  if (hwcap & 1ul << 17) features |= EB_IDIV;
 #endif
   return features;
 }

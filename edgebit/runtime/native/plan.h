@@ -83,7 +83,11 @@ enum eb_feature {
   EB_AVX512VNNI = 1 << 8,
   EB_NEON = 1 << 9,
   EB_DOTPROD = 1 << 10,
-  EB_I8MM = 1 << 11
+  EB_I8MM = 1 << 11,
+  EB_AVXVNNI = 1 << 12,
+  EB_SSSE3 = 1 << 13,
+  EB_VFPV4 = 1 << 14,
+  EB_IDIV = 1 << 15
 };
 
 typedef struct eb_tier {
@@ -140,7 +144,7 @@ typedef struct eb_plan {
   const eb_step *head;
   uint32_t head_steps;
   eb_head logits;
-  const eb_tier *tiers; /* best first; the last requires nothing */
+  const eb_tier *tiers; /* best first; the last requires nothing that a CPU the target serves may lack */
   uint32_t tier_count;
   uint32_t kernel_count; /* of every tier */
 } eb_plan;
