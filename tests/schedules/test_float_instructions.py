@@ -78,7 +78,7 @@ def test_only_exact_products_are_fused(tier_name: str) -> None:
         assert not fused or symbol.startswith(EXACT_PRODUCTS), f"{symbol}: {fused}"
 
 
-@pytest.mark.parametrize("tier_name", ["avx512vnni", "avx2", "neon", "vfp"])
+@pytest.mark.parametrize("tier_name", ["avx512vnni", "avx2", "neon"])
 def test_exact_products_are_fused_where_the_cpu_can(tier_name: str) -> None:
     """The check above sees what it looks for."""
     for symbol, text in kernels(tier_name):
