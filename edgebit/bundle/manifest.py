@@ -41,6 +41,7 @@ class TargetEntry:
     architecture: str
     machines: list[str]  # values of platform.machine() there
     tiers: list[str]  # best first
+    libc: str  # glibc, musl or bionic
     wheel_tag: str  # platform tag of Python wheels for these devices
 
 

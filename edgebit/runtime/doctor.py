@@ -89,7 +89,7 @@ class Report:
 def examine(folder: Path, asked: Sequence[str] = ()) -> Report:
     """Look at a bundle and this machine, and run the self-test on `asked` tiers (none: all the CPU has)."""
     files = check_files(folder)
-    findings = [*files.findings, *check_system(folder)]
+    findings = [*files.findings, *check_system(folder, files.manifest)]
     runs: List[Run] = []
     if files.manifest is not None:
         findings.append(check_architecture(folder, files.manifest))
@@ -177,7 +177,7 @@ def _facts(manifest: Dict[str, Any]) -> Dict[str, Any]:
         "board": board_model(),
         "machine": this_machine(),
         "system": f"{platform.system()} {platform.release()}",
-        "libc": libc(),
+        "libc": " ".join(libc()).strip(),
         "python": platform.python_version(),
         "forced_tier": os.environ.get(FORCED),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from .program import show_progress
 from .table import size_text
 
 RIGHT, NOTE, WRONG = "right", "note", "wrong"
+GLIBC, UNKNOWN = "glibc", "unknown"
 PROGRESS_STEP = 64 << 20
 
 
@@ -90,13 +90,14 @@ def check_architecture(folder: Path, manifest: Dict[str, Any]) -> Finding:
     return Finding("machine", RIGHT, f"{this_machine()}, as the bundle ({manifest['target']['name']})")
 
 
-def check_system(folder: Path) -> List[Finding]:
+def check_system(folder: Path, manifest: Optional[Dict[str, Any]]) -> List[Finding]:
     """Pages and libc against what libmodel.so needs; nothing where it cannot be read: `files` tells that."""
     try:
         facts = read_library(folder / LIBRARY)
     except (ValueError, OSError):
         return []
-    return [_check_pages(facts), _check_libc(facts)]
+    wanted = manifest["target"].get("libc") if manifest else None
+    return [_check_pages(facts), _check_libc(facts, wanted)]
 
 
 def _check_pages(facts: LibraryFacts) -> Finding:
@@ -107,34 +108,31 @@ def _check_pages(facts: LibraryFacts) -> Finding:
     return Finding("pages", WRONG, f"{text}: compile for a target with pages of {pages} bytes")
 
 
-def _check_libc(facts: LibraryFacts) -> Finding:
-    """A note at most: some systems load libraries of another libc."""
-    system = libc()
-    if facts.glibc is None:
-        return Finding("libc", RIGHT, f"{system}, {LIBRARY} does not need glibc")
-    needed = "glibc {}.{}".format(*facts.glibc)
-    version = _version(system)
-    if version is None:
-        text = f"{system}, {LIBRARY} needs {needed}: if it does not load, compile for a target with this libc"
-        return Finding("libc", NOTE, text)
-    if version < facts.glibc:
-        return Finding("libc", NOTE, f"{system}, {LIBRARY} needs {needed}: it will not load")
-    return Finding("libc", RIGHT, f"{system}, {LIBRARY} needs {needed}")
+def _check_libc(facts: LibraryFacts, wanted: Optional[str]) -> Finding:
+    """A note at most: some systems load libraries of another libc. `wanted`: what the bundle was made for."""
+    name, version = libc()
+    text = f"{name} {version}".strip()
+    if wanted not in (None, name):
+        way_out = f"if {LIBRARY} does not load, compile for a target with {name}"
+        return Finding("libc", NOTE, f"{text}, the bundle is for {wanted}: {way_out}")
+    if facts.glibc is None or name != GLIBC:
+        return Finding("libc", RIGHT, text)
+    text += ", {} needs {}.{}".format(LIBRARY, *facts.glibc)
+    numbers = tuple(int(number) for number in version.split(".")[:2] if number.isdigit())
+    return (
+        Finding("libc", RIGHT, text) if numbers >= facts.glibc else Finding("libc", NOTE, f"{text}: too old")
+    )
 
 
-def libc() -> str:
-    """ "glibc 2.36", "musl", "Android (API 34)" or "unknown"."""
+def libc() -> Tuple[str, str]:
+    """Name and version of this system's: ("glibc", "2.36"), ("musl", ""), ("bionic", "API 34")."""
     if hasattr(sys, "getandroidapilevel"):
-        return f"Android (API {sys.getandroidapilevel()})"
+        return "bionic", f"API {sys.getandroidapilevel()}"
     try:
-        return os.confstr("CS_GNU_LIBC_VERSION") or "unknown"
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+        return name or UNKNOWN, version
     except (ValueError, OSError, AttributeError):
-        return "musl" if any(Path("/lib").glob("ld-musl-*")) else "unknown"
-
-
-def _version(system: str) -> Optional[Tuple[int, int]]:
-    found = re.match(r"glibc (\d+)\.(\d+)", system)
-    return (int(found.group(1)), int(found.group(2))) if found else None
+        return ("musl" if any(Path("/lib").glob("ld-musl-*")) else UNKNOWN), ""
 
 
 # ---- memory --------------------------------------------------------------------------------------

@@ -17,7 +17,9 @@ MANIFEST = Manifest(
     edgebit="0.1.0",
     format=1,
     model={"name": "tiny – ü", "layers": 2, "context": 64, "chat": True},
-    target=TargetEntry("arm64", "boards", "arm64", ["aarch64"], ["dotprod", "neon"], "linux_aarch64"),
+    target=TargetEntry(
+        "arm64", "boards", "arm64", ["aarch64"], ["dotprod", "neon"], "glibc", "linux_aarch64"
+    ),
     plan={"decode_steps": 12},
     memory={"weights_bytes": 1024},
     weights=WeightsEntry("U16", "0" * 64),  # equal to the placeholder of the digest

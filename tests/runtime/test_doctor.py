@@ -294,20 +294,40 @@ def test_pages_larger_than_the_library_allows_are_wrong(
     toy_bundle: Path, monkeypatch: pytest.MonkeyPatch, pages: int, state: str
 ) -> None:
     monkeypatch.setattr(doctor_checks.os, "sysconf", lambda name: pages)
-    found = {finding.subject: finding for finding in doctor_checks.check_system(toy_bundle)}
+    found = {finding.subject: finding for finding in doctor_checks.check_system(toy_bundle, None)}
     assert found["pages"].state == state
 
 
 @pytest.mark.parametrize(
-    ("system", "state"),
-    [("glibc 2.36", "right"), ("glibc 2.5", "note"), ("musl", "note"), ("unknown", "note")],
+    ("system", "wanted", "state", "text"),
+    [
+        (("glibc", "2.36"), "glibc", "right", "glibc 2.36, libmodel.so needs 2."),
+        (("glibc", "2.36"), None, "right", "glibc 2.36, libmodel.so needs 2."),
+        (("glibc", "2.0"), "glibc", "note", "too old"),
+        (
+            ("glibc", "2.36"),
+            "musl",
+            "note",
+            "is for musl: if libmodel.so does not load, compile for a target",
+        ),
+        (("musl", ""), "glibc", "note", "musl, the bundle is for glibc"),
+        (("bionic", "API 34"), "bionic", "right", "bionic API 34"),
+        (("unknown", ""), "glibc", "note", "unknown, the bundle is for glibc"),
+    ],
 )
 def test_another_libc_is_a_note(
-    toy_bundle: Path, monkeypatch: pytest.MonkeyPatch, system: str, state: str
+    toy_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    system: tuple[str, str],
+    wanted: str | None,
+    state: str,
+    text: str,
 ) -> None:
     monkeypatch.setattr(doctor_checks, "libc", lambda: system)
-    found = {finding.subject: finding for finding in doctor_checks.check_system(toy_bundle)}
-    assert (found["libc"].state, "glibc 2." in found["libc"].text) == (state, True)
+    manifest = {"target": {"libc": wanted}} if wanted else None
+    found = {finding.subject: finding for finding in doctor_checks.check_system(toy_bundle, manifest)}
+    assert found["libc"].state == state
+    assert text in found["libc"].text
 
 
 @pytest.mark.parametrize(
