@@ -18,6 +18,7 @@ from pathlib import Path
 
 from edgebit.bundle.link import LIBRARY
 from edgebit.bundle.manifest import MANIFEST, parse_manifest
+from edgebit.bundle.program import PROGRAM
 from edgebit.bundle.samples import record_samples
 from edgebit.compiler import CompiledModel
 from edgebit.compiler.summary import streamed_bytes
@@ -29,7 +30,6 @@ from edgebit.runtime.self_test import Sample
 from edgebit.schedules.tier import TIERS
 
 DOCTOR = "doctor.py"
-EXECUTABLE = "edgebit-run"
 MOST_ON_ALL_TIERS = 20e9
 """Multiplications of a self-test that this machine runs on all its tiers: two seconds on SSE2. Of larger
 models it runs the tier that the bundle takes here.
@@ -37,6 +37,7 @@ models it runs the tier that the bundle takes here.
 MOST_EMULATED = 20e9
 """Multiplications that are emulated, on all processors together: about a minute."""
 WEIGHTS_PER_BYTE = 4
+RIGHT = "right: "  # how a verdict begins
 
 
 class UntestedWarning(UserWarning):
@@ -90,13 +91,14 @@ class SelfTest:
         emulator = find_emulator(architecture)
         if emulator is None:
             return f"there is no {emulator_name(architecture)} here (Debian: apt install qemu-user)"
-        if not (bundle / EXECUTABLE).is_file():
-            return f"the bundle has no {EXECUTABLE}"
         work *= len(emulator.commands)
         if work > MOST_EMULATED:
             return f"{work / 1e9:.0f} billion multiplications would take minutes under {emulator.name}"
         for command in emulator.commands:
-            ask([*command, str(bundle / EXECUTABLE), str(bundle), "--doctor"], f"under {' '.join(command)}")
+            program = [*command, str(bundle / PROGRAM), str(bundle), "--doctor"]
+            said = ask(program, f"under {' '.join(command)}")
+            if not said.startswith(RIGHT):
+                return f"{PROGRAM} gave no verdict: {said}"
         return ""
 
 
@@ -109,12 +111,19 @@ def multiplications(compiled: CompiledModel, samples: Sequence[Sample]) -> float
     return float(tokens * layers + logits * plan.vocab_size * plan.hidden_size)
 
 
-def ask(command: Sequence[str], where: str) -> None:
-    """Run a doctor; its last line is the verdict. Raises SelfTestError."""
+def ask(command: Sequence[str], where: str) -> str:
+    """Run a doctor; its last line, the verdict. Raises SelfTestError where it says that something is wrong."""
     with best_tier():
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if result.returncode == 0:
-        return
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     lines = [line for line in (result.stderr + result.stdout).splitlines() if line.strip()]
-    said = lines[-1] if lines else f"exit code {result.returncode}"
-    raise SelfTestError(f"the bundle failed its self-test {where}, it was not written: {said}")
+    said = lines[-1] if lines else f"exit code {result.returncode} without a word"
+    if result.returncode != 0:
+        raise SelfTestError(f"the bundle failed its self-test {where}, it was not written: {said}")
+    return said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -83,8 +82,8 @@ def bundle(packed: TinyModel, tmp_path: Path) -> Path:
     program.write_text(
         '#!/bin/sh\necho "asked" >> "$1/log"; echo "wrong: of a kind"; exit $(cat "$1/code")\n'
     )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "code").write_text("0")
+    (tmp_path / "verdict").write_text("\nright: as it was\n")
     return tmp_path
 
 
@@ -110,7 +109,17 @@ def test_another_answer_under_emulation_is_an_error(
 ) -> None:
     emulate_with(monkeypatch, TWO_CPUS)
     (bundle / "code").write_text("1")
+    (bundle / "verdict").write_text("wrong: of a kind\n")
     with pytest.raises(SelfTestError, match=r"under /bin/sh, it was not written: wrong: of a kind"):
+        foreign.run(bundle)
+
+
+def test_a_program_that_says_nothing_has_not_passed(
+    foreign: SelfTest, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulate_with(monkeypatch, TWO_CPUS)
+    (bundle / "verdict").write_text("")
+    with pytest.warns(UntestedWarning, match="edgebit-run gave no verdict: exit code 0 without a word"):
         foreign.run(bundle)
 
 
