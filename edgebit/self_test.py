@@ -112,7 +112,7 @@ def multiplications(compiled: CompiledModel, samples: Sequence[Sample]) -> float
 
 
 def ask(command: Sequence[str], where: str) -> str:
-    """Run a doctor; its last line, the verdict. Raises SelfTestError where it says that something is wrong."""
+    """Run a doctor; its last line, the verdict. Raises SelfTestError where that says "wrong: …"."""
     with best_tier():
         result = subprocess.run(
             command,

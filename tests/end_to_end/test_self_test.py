@@ -76,12 +76,10 @@ def foreign(packed: TinyModel) -> SelfTest:
 
 @pytest.fixture
 def bundle(packed: TinyModel, tmp_path: Path) -> Path:
-    """A manifest, and a program that prints its arguments and leaves with the code in the file `code`."""
+    """A manifest, and a program that says what is in the file `verdict` and leaves with the code in `code`."""
     (tmp_path / "manifest.json").write_bytes((packed.bundle / "manifest.json").read_bytes())
     program = tmp_path / "edgebit-run"
-    program.write_text(
-        '#!/bin/sh\necho "asked" >> "$1/log"; echo "wrong: of a kind"; exit $(cat "$1/code")\n'
-    )
+    program.write_text('echo asked >> "$1/log"; cat "$1/verdict"; exit $(cat "$1/code")\n')
     (tmp_path / "code").write_text("0")
     (tmp_path / "verdict").write_text("\nright: as it was\n")
     return tmp_path
