@@ -76,7 +76,7 @@ def foreign(packed: TinyModel) -> SelfTest:
 
 @pytest.fixture
 def bundle(packed: TinyModel, tmp_path: Path) -> Path:
-    """A manifest, and a program that says what is in the file `verdict` and leaves with the code in `code`."""
+    """A manifest, and a program that says what is in the file `verdict` and leaves with that in `code`."""
     (tmp_path / "manifest.json").write_bytes((packed.bundle / "manifest.json").read_bytes())
     program = tmp_path / "edgebit-run"
     program.write_text('echo asked >> "$1/log"; cat "$1/verdict"; exit $(cat "$1/code")\n')
