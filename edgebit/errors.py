@@ -23,6 +23,10 @@ class CheckpointError(ModelError):
     """Weights: a missing, truncated or foreign file, a tensor of the wrong name, shape, type or value."""
 
 
+class CheckpointWarning(UserWarning):
+    """Something about a checkpoint that edgebit can read but a person should look at."""
+
+
 class ConfigError(ModelError):
     """config.json or a sibling describes something unknown, contradictory or not supported."""
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from edgebit.model.checkpoint import (
-    EMBEDDING,
-    FINAL_NORM,
-    LM_HEAD,
-    Checkpoint,
-    CheckpointWarning,
-    builtin_model,
-    open_checkpoint,
-)
+from edgebit.errors import CheckpointWarning
+from edgebit.model.checkpoint import Checkpoint, builtin_model, open_checkpoint
 from edgebit.model.config import ModelConfig
 from edgebit.model.ternary import TernaryTensor, pack_codes, unpack_codes
 from edgebit.model.tokenizer import TokenizerFiles
+from edgebit.model.weights import EMBEDDING, FINAL_NORM, LM_HEAD
 
 __all__ = [
     "EMBEDDING",

@@ -82,7 +82,12 @@ def read_config(folder: Path) -> ModelConfig:
         raise ConfigError(
             f"{folder}: no config.json; expected a folder in the layout of Hugging Face transformers"
         )
-    return _Reader(str(path), read_json(path)).model()
+    return config_from(read_json(path), str(path))
+
+
+def config_from(values: Mapping[str, Any], source: str) -> ModelConfig:
+    """The model that the entries of a config.json describe; ``source`` is named in errors."""
+    return _Reader(source, values).model()
 
 
 def token_ids(value: Any, source: str) -> tuple[int, ...]:

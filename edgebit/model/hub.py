@@ -19,31 +19,59 @@ FILES = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+GGUF_SUFFIX = ".gguf"
 _REPOSITORY_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def locate(source: str | Path) -> Path:
-    """The folder of ``source``: itself, or the cached snapshot of a repo id "owner/name".
+    """Where the checkpoint ``source`` is: a folder of safetensors, or a .gguf file.
 
-    The hub is asked only for what no folder of that name provides; HF_HUB_OFFLINE and HF_HOME are respected.
+    A repo id "owner/name" is looked up in the hub's cache and fetched where it is not there; HF_HUB_OFFLINE
+    and HF_HOME are respected. A folder or repository without safetensors stands for its one .gguf file.
     Raises CheckpointError for what is neither, HubError where the repository cannot be fetched.
     """
     path = Path(source).expanduser()
     if path.is_dir():
+        return _only_gguf(path) or path
+    if path.is_file() and path.suffix == GGUF_SUFFIX:
         return path
     if path.exists():
-        raise CheckpointError(f"{path}: is a file, expected a checkpoint folder or a repo id like owner/name")
+        raise CheckpointError(
+            f"{path}: is a file, expected a checkpoint folder, a .gguf file or a repo id like owner/name"
+        )
     if isinstance(source, str) and _REPOSITORY_ID.fullmatch(source):
-        return _download(source)
-    raise CheckpointError(f"{source}: no such folder, and not a repo id like owner/name")
+        folder = _download(source)
+        return _only_gguf(folder) or folder
+    raise CheckpointError(f"{source}: no such folder or .gguf file, and not a repo id like owner/name")
+
+
+def _only_gguf(folder: Path) -> Path | None:
+    """The .gguf file of a folder that has no safetensors. Raises CheckpointError where there are several."""
+    if any(folder.glob("*.safetensors")):
+        return None
+    files = sorted(folder.glob(f"*{GGUF_SUFFIX}"))
+    _refuse_several(str(folder), [file.name for file in files])
+    return files[0] if files else None
+
+
+def _refuse_several(source: str, names: list[str]) -> None:
+    if len(names) > 1:
+        raise CheckpointError(f"{source}: holds several models, name one of them: {', '.join(names)}")
 
 
 def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=list(FILES)))
+        folder = Path(snapshot_download(repository, allow_patterns=list(FILES)))
+        if any(folder.glob("*.safetensors")) or any(folder.glob(f"*{GGUF_SUFFIX}")):
+            return folder
+        names = [name for name in list_repo_files(repository) if name.endswith(GGUF_SUFFIX)]
+        _refuse_several(repository, names)
+        return Path(snapshot_download(repository, allow_patterns=[*FILES, *names]))
+    except CheckpointError:
+        raise
     except GatedRepoError:
         raise HubError(
             f"{repository}: needs its licence accepted on its page, then `hf auth login`"

@@ -23,6 +23,7 @@ from edgebit.model.jsonfile import read_json
 
 Array = npt.NDArray[Any]
 
+FLOAT_DTYPES = ("BF16", "F16", "F32")
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
@@ -56,6 +57,10 @@ class StoredTensor:
         if prod(self.shape) == 0:
             return np.empty(self.shape, DTYPES[self.dtype])
         return np.memmap(self.file, DTYPES[self.dtype], "r", self.offset, self.shape)
+
+    def float_rows(self, begin: int, end: int) -> npt.NDArray[np.float32]:
+        """Rows begin..end of a matrix of floats as float32."""
+        return self.map()[begin:end].astype(np.float32)
 
 
 class TensorFiles(Mapping[str, StoredTensor]):

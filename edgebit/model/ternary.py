@@ -23,19 +23,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
-from edgebit.model.tensor_files import StoredTensor
+from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 TRITS_PER_BYTE = 4
-FLOAT_DTYPES = ("BF16", "F16", "F32")
 _BLOCK_ELEMENTS = 1 << 21  # 8 MB of float32: what a reader holds at a time
 
 
@@ -157,7 +155,8 @@ class MasterWeights(TernaryTensor):
     def _inverse(self) -> np.float32:
         stored = self._weight.map()
         total = sum(
-            float(np.abs(_float32(stored[a:b])).sum(dtype=np.float64)) for a, b in row_blocks(self.shape)
+            float(np.abs(stored[a:b].astype(np.float32)).sum(dtype=np.float64))
+            for a, b in row_blocks(self.shape)
         )
         mean = np.float32(total / stored.size)
         if not np.isfinite(mean):
@@ -167,7 +166,7 @@ class MasterWeights(TernaryTensor):
         return np.float32(1) / max(mean, np.float32(1e-5))
 
     def rows(self, begin: int, end: int) -> Bytes:
-        scaled = _float32(self._weight.map()[begin:end]) * self._inverse
+        scaled = self._weight.float_rows(begin, end) * self._inverse
         return pack_codes((np.clip(np.rint(scaled), -1, 1) + 1).astype(np.uint8))
 
 
@@ -184,7 +183,3 @@ def read_scale(stored: StoredTensor, is_multiplier: bool) -> np.float32:
     if not (np.isfinite(multiplier) and multiplier > 0 and np.isfinite(value)):
         raise CheckpointError(f"{where}: is {value}, expected a positive finite scale")
     return np.float32(multiplier)
-
-
-def _float32(stored: npt.NDArray[Any]) -> Floats:
-    return stored.astype(np.float32)

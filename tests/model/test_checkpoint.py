@@ -129,9 +129,34 @@ def test_a_wide_embedding_is_rounded_to_bfloat16_with_a_warning(tmp_path: Path) 
     wide = np.linspace(-1, 1, TINY.vocab_size * TINY.hidden_size, dtype=np.float32)
     wide = wide.reshape(TINY.vocab_size, TINY.hidden_size)
     change_tensors(folder, model__embed_tokens__weight=wide)
-    with pytest.warns(CheckpointWarning, match="is F32 and will be rounded to bfloat16"):
-        checkpoint = open_checkpoint(folder)
-    assert (checkpoint.bfloat16_rows(EMBEDDING) == wide.astype(ml_dtypes.bfloat16)).all()
+    checkpoint = open_checkpoint(folder)
+    changed = int((wide.astype(ml_dtypes.bfloat16).astype(np.float32) != wide).sum())
+    told = f"is F32 and was rounded to bfloat16, which changed {changed} of its {wide.size} values"
+    with pytest.warns(CheckpointWarning, match=told):
+        rows = checkpoint.bfloat16_rows(EMBEDDING)
+    assert isinstance(rows, np.memmap)
+    assert (rows == wide.astype(ml_dtypes.bfloat16)).all()
+
+
+def test_a_wide_embedding_of_bfloat16_values_is_taken_silently(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "model", "packed")
+    narrow = open_checkpoint(folder).float_tensor(EMBEDDING)
+    change_tensors(folder, model__embed_tokens__weight=narrow.astype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (open_checkpoint(folder).bfloat16_rows(EMBEDDING) == narrow).all()
+
+
+def test_no_room_for_a_rounded_table_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_checkpoint(tmp_path / "model", "packed")
+    change_tensors(folder, model__embed_tokens__weight=np.ones((320, 128), np.float32))
+
+    def full(**_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*TMPDIR.*81920 bytes"):
+        open_checkpoint(folder).bfloat16_rows(EMBEDDING)
 
 
 @pytest.mark.parametrize(("layout", "linear_class"), [("packed", "bitlinear"), ("llama", "autobitlinear")])
@@ -235,9 +260,9 @@ def test_what_does_not_fit_the_configuration_is_named(
 def test_sources_that_are_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for source, complaint in (
-        (tmp_path / "file", "is a file, expected a checkpoint folder"),
+        (tmp_path / "file", "is a file, expected a checkpoint folder, a .gguf file"),
         (tmp_path / "nowhere", "no such folder"),
-        ("not a repo id", "no such folder, and not a repo id like owner/name"),
+        ("not a repo id", "no such folder or .gguf file, and not a repo id like owner/name"),
         (tmp_path, "no config.json"),
     ):
         with pytest.raises(EdgebitError) as caught:

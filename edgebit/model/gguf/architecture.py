@@ -1,0 +1,127 @@
+"""The metadata of a GGUF file as the configuration of a model; one `Architecture` per kind of file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgebit.errors import ConfigError
+from edgebit.model.config import ModelConfig, config_from
+from edgebit.model.gguf.container import GgufFile
+from edgebit.model.gguf.metadata import Metadata
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """``name``: general.architecture. ``model``: the architecture in transformers' words. ``activation``:
+    what the feed-forward computes where the file does not say. ``permuted``: whether rows of query and key
+    projections are in the order of llama.cpp's interleaved rotation.
+    """
+
+    name: str
+    model: str
+    activation: str
+    permuted: bool = False
+
+
+# Converters of Microsoft write "bitnet-b1.58" (first "bitnet-25") and no activation: 2B-4T has squared ReLU,
+# whatever their engine computes. llama.cpp writes "bitnet", and an activation since it knows more than one.
+ARCHITECTURES: Mapping[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture("bitnet-b1.58", "BitNetForCausalLM", "relu2"),
+        Architecture("bitnet-25", "BitNetForCausalLM", "relu2"),
+        Architecture("bitnet", "BitNetForCausalLM", "silu"),
+        Architecture("llama", "LlamaForCausalLM", "silu", permuted=True),
+    )
+}
+_ACTIVATIONS = {"relu2": "relu2", "relu_sqr": "relu2", "silu": "silu"}  # names in hidden_activation
+
+
+def find_architecture(metadata: Metadata) -> Architecture:
+    name = metadata.text("general.architecture")
+    if name not in ARCHITECTURES:
+        raise ConfigError(
+            f"{metadata.source}: architecture {name} is not supported; supported are "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    return ARCHITECTURES[name]
+
+
+def model_config(file: GgufFile, architecture: Architecture) -> ModelConfig:
+    """Raises ConfigError with the key, what was found and what is supported."""
+    keys = _Keys(file.metadata, architecture.name)
+    keys.refuse_unsupported()
+    heads = keys.integer("attention.head_count")
+    hidden = keys.integer("embedding_length")
+    embedding = file.tensors.get("token_embd.weight")
+    values: dict[str, Any] = {
+        "architectures": [architecture.model],
+        "hidden_size": hidden,
+        "intermediate_size": keys.integer("feed_forward_length"),
+        "num_hidden_layers": keys.integer("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": keys.integer("attention.head_count_kv", heads),
+        "vocab_size": keys.integer("vocab_size", embedding.shape[0] if embedding else None),
+        "max_position_embeddings": keys.integer("context_length"),
+        "rms_norm_eps": keys.number("attention.layer_norm_rms_epsilon"),
+        "rope_theta": keys.number("rope.freq_base", 10000.0),
+        "hidden_act": keys.activation(architecture),
+        "tie_word_embeddings": "output.weight" not in file.tensors,
+        "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
+        "bos_token_id": keys.token("bos_token_id"),
+        "eos_token_id": keys.token("eos_token_id"),
+    }
+    if "attention.key_length" in keys:
+        values["head_dim"] = keys.integer("attention.key_length")
+    config = config_from(values, file.metadata.source)
+    keys.require_whole_heads(config.head_dim)
+    return config
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """The keys of one architecture, "bitnet.block_count" by "block_count"."""
+
+    metadata: Metadata
+    prefix: str
+
+    def __contains__(self, key: str) -> bool:
+        return self.name(key) in self.metadata
+
+    def name(self, key: str) -> str:
+        return f"{self.prefix}.{key}"
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        return self.metadata.integer(self.name(key), default)
+
+    def number(self, key: str, default: float | None = None) -> float:
+        return self.metadata.number(self.name(key), default)
+
+    def token(self, key: str) -> int | None:
+        key = f"tokenizer.ggml.{key}"
+        return self.metadata.integer(key) if key in self.metadata else None
+
+    def activation(self, architecture: Architecture) -> str:
+        found = self.metadata.text(self.name("hidden_activation"), architecture.activation)
+        if found not in _ACTIVATIONS:
+            raise self.error("hidden_activation", found, " or ".join(_ACTIVATIONS))
+        return _ACTIVATIONS[found]
+
+    def refuse_unsupported(self) -> None:
+        scaling = self.metadata.text(self.name("rope.scaling.type"), "none")
+        if scaling != "none":
+            raise self.error("rope.scaling.type", scaling, "no scaling of the rotary embedding")
+        for key in ("expert_count", "attention.sliding_window"):
+            if self.integer(key, 0) != 0:
+                raise self.error(key, self.integer(key), "0")
+
+    def require_whole_heads(self, head_dim: int) -> None:
+        """Rotary embedding over all of a head, and values as long as keys."""
+        for key in ("rope.dimension_count", "attention.value_length"):
+            if self.integer(key, head_dim) != head_dim:
+                raise self.error(key, self.integer(key), f"{head_dim}, the features of a head")
+
+    def error(self, key: str, found: str | int, expected: str) -> ConfigError:
+        return ConfigError(f"{self.metadata.source}: {self.name(key)} is {found}, expected {expected}")

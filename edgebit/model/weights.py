@@ -1,0 +1,105 @@
+"""The weights of a checkpoint by the tensor names of transformers, however they are stored.
+
+`Weights` is what a checkpoint needs of its files; there are two: `FolderWeights` here, safetensors in the
+layout of transformers, and `edgebit.model.gguf.weights.GgufWeights`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from edgebit.errors import CheckpointError
+from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor, TensorFiles
+from edgebit.model.ternary import TRITS_PER_BYTE, MasterWeights, PackedTrits, TernaryTensor, UnpackedTrits
+
+EMBEDDING = "model.embed_tokens.weight"
+LM_HEAD = "lm_head.weight"
+FINAL_NORM = "model.norm.weight"
+
+
+class Weights(Mapping[str, StoredTensor]):
+    """Tensors that stay in their files. ``path`` and ``kind`` ("BitNetForCausalLM") are for messages."""
+
+    described_by: ClassVar[str]  # what says how large tensors have to be
+    table_dtypes: ClassVar[tuple[str, ...]] = FLOAT_DTYPES  # of an embedding or a head
+
+    def __init__(self, path: Path, kind: str, tensors: Mapping[str, StoredTensor]) -> None:
+        self.path = path
+        self.kind = kind
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @abstractmethod
+    def projection(self, name: str, shape: tuple[int, int]) -> TernaryTensor:
+        """The ternary matrix of a linear like "model.layers.0.self_attn.q_proj"."""
+
+    @abstractmethod
+    def label(self, name: str) -> str:
+        """What the files call a tensor."""
+
+    @abstractmethod
+    def scale_advice(self) -> str:
+        """What to look at where multipliers are implausibly large."""
+
+    def norm(self, name: str, size: int) -> StoredTensor:
+        return self.expect(self.find(name), FLOAT_DTYPES, (size,))
+
+    def table(self, name: str, shape: tuple[int, int]) -> StoredTensor:
+        return self.expect(self.find(name), self.table_dtypes, shape)
+
+    def find(self, name: str) -> StoredTensor:
+        tensor = self.get(name)
+        if tensor is None:
+            raise CheckpointError(
+                f"{self.path}: tensor {self.label(name)} is missing; a {self.kind} checkpoint needs it"
+            )
+        return tensor
+
+    def expect(self, tensor: StoredTensor, dtypes: tuple[str, ...], shape: tuple[int, ...]) -> StoredTensor:
+        if tensor.dtype not in dtypes or tensor.shape != shape:
+            found = f"{tensor.dtype} {list(tensor.shape)}"
+            wanted = f"{' or '.join(dtypes)} {list(shape)}"
+            where = f"{tensor.file}: tensor {tensor.name}"
+            raise CheckpointError(f"{where} is {found}, expected {wanted} as {self.described_by} says")
+        return tensor
+
+
+class FolderWeights(Weights):
+    """A folder of safetensors files. ``scale_is_multiplier``: the sense of every ``weight_scale``."""
+
+    described_by = "config.json"
+
+    def __init__(self, files: TensorFiles, kind: str, linear_class: str, scale_is_multiplier: bool) -> None:
+        super().__init__(files.folder, kind, files)
+        self._linear_class = linear_class
+        self._scale_is_multiplier = scale_is_multiplier
+
+    def projection(self, name: str, shape: tuple[int, int]) -> TernaryTensor:
+        weight = self.find(f"{name}.weight")
+        scale, sense = self.get(f"{name}.weight_scale"), self._scale_is_multiplier
+        rows, columns = shape
+        if weight.dtype == "U8":
+            self.expect(weight, ("U8",), (rows // TRITS_PER_BYTE, columns))
+            return PackedTrits(weight, self.find(f"{name}.weight_scale"), sense)
+        self.expect(weight, FLOAT_DTYPES, shape)
+        return MasterWeights(weight) if scale is None else UnpackedTrits(weight, scale, sense)
+
+    def label(self, name: str) -> str:
+        return name
+
+    def scale_advice(self) -> str:
+        return (
+            f"check linear_class {self._linear_class!r} in config.json, "
+            "which decides the sense of weight_scale"
+        )

@@ -1,0 +1,138 @@
+"""GGUF files for tests, written with the gguf package, of the tiny checkpoints in tests/builders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint, open_checkpoint, unpack_codes
+
+Array = npt.NDArray[Any]
+Kinds = gguf.GGMLQuantizationType
+I2_S = 36  # a type of bitnet.cpp, which the gguf package does not know
+
+NAMES: Mapping[str, str] = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "self_attn.attn_sub_norm": "attn_sub_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.ffn_sub_norm": "ffn_sub_norm",
+}
+
+
+@dataclass
+class Recipe:
+    """How a checkpoint is written as GGUF: types by part, metadata to add, change or (None) leave out."""
+
+    architecture: str = "bitnet-b1.58"
+    projections: int = Kinds.TQ2_0
+    table: Kinds = Kinds.BF16
+    i2s_block: int = 128
+    permute: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def write_gguf(folder: Path, path: Path, recipe: Recipe) -> Path:
+    """Write the checkpoint in ``folder`` as GGUF, its vocabulary left out."""
+    checkpoint = open_checkpoint(folder)
+    writer = gguf.GGUFWriter(path, recipe.architecture)
+    for key, value in (facts(checkpoint, recipe.architecture) | recipe.metadata).items():
+        add(writer, key, value)
+    for name, values, kind in tensors(checkpoint, recipe):
+        if kind == I2_S:
+            data = i2s(values, recipe.i2s_block).view(np.int8)
+            writer.add_tensor(name, data, raw_shape=values.shape, raw_dtype=I2_S)
+        else:
+            writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def facts(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
+    config = checkpoint.config
+    sizes = {
+        "vocab_size": config.vocab_size,
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "block_count": config.num_hidden_layers,
+        "feed_forward_length": config.intermediate_size,
+        "rope.dimension_count": config.head_dim,
+        "rope.freq_base": config.rope_theta,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+    }
+    return {f"{architecture}.{key}": value for key, value in sizes.items()}
+
+
+def add(writer: gguf.GGUFWriter, key: str, value: Any) -> None:
+    methods: dict[type, Callable[[str, Any], None]] = {
+        bool: writer.add_bool,
+        int: writer.add_uint32,
+        float: writer.add_float32,
+        str: writer.add_string,
+        list: writer.add_array,
+    }
+    if value is not None:
+        methods[type(value)](key, value)
+
+
+def tensors(checkpoint: Checkpoint, recipe: Recipe) -> list[tuple[str, Array, int]]:
+    """Every tensor as float32 with the type it is to be written in."""
+    config = checkpoint.config
+    out: list[tuple[str, Array, int]] = [
+        ("token_embd.weight", floats(checkpoint, EMBEDDING), recipe.table),
+        ("output_norm.weight", floats(checkpoint, "model.norm.weight"), Kinds.F32),
+    ]
+    if not config.tie_word_embeddings:
+        out.append(("output.weight", floats(checkpoint, LM_HEAD), recipe.table))
+    for layer in range(config.num_hidden_layers):
+        for norm in checkpoint.layer_norms():
+            values = floats(checkpoint, f"model.layers.{layer}.{norm}.weight")
+            out.append((f"blk.{layer}.{NAMES[norm]}.weight", values, Kinds.F32))
+        for linear in config.projections:
+            matrix = checkpoint.projection(f"model.layers.{layer}.{linear}")
+            values = unpack_codes(matrix.packed()) * matrix.scale
+            if recipe.permute and linear in ("self_attn.q_proj", "self_attn.k_proj"):
+                values = interleave(values, config.head_dim)
+            out.append((f"blk.{layer}.{NAMES[linear]}.weight", values, recipe.projections))
+    return out
+
+
+def floats(checkpoint: Checkpoint, name: str) -> Array:
+    return checkpoint.float_tensor(name).astype(np.float32)
+
+
+def interleave(values: Array, head_dim: int) -> Array:
+    """permute() of convert_hf_to_gguf.py: the halves of every head row by row in turn."""
+    heads = len(values) // head_dim
+    return values.reshape(heads, 2, head_dim // 2, -1).swapaxes(1, 2).reshape(values.shape)
+
+
+def i2s(values: Array, block: int = 128) -> npt.NDArray[np.uint8]:
+    """quantize_i2_s of microsoft/BitNet, a weight at a time; what lies behind the scale is not defined."""
+    trits, scale = np.sign(values).astype(int).reshape(-1), np.abs(values).max()
+    quarter = block // 4
+    out = np.zeros(trits.size // 4 + 32, np.uint8)
+    for index, trit in enumerate(trits):
+        place, within = divmod(index, block)
+        group, byte = divmod(within, quarter)
+        out[place * quarter + byte] |= (trit + 1) << (6 - 2 * group)
+    out[trits.size // 4 :] = 0xA5
+    out[trits.size // 4 : trits.size // 4 + 4] = np.frombuffer(np.float32(scale).tobytes(), np.uint8)
+    return out
