@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +134,88 @@ def test_a_read_only_bundle_runs(bundle_copy: Path) -> None:
     assert run(bundle_copy, "-p", "hi").stdout == ANSWER + "\n"
     for path in [bundle_copy, *bundle_copy.rglob("*")]:
         path.chmod(0o755)
+
+
+# ---- doctor and bench ---------------------------------------------------------------------------------
+
+
+def test_doctor_gives_the_verdict_of_doctor_py(toy_bundle: Path) -> None:
+    result = run(toy_bundle, "--doctor")
+    assert (result.returncode, result.stderr) == (0, "")
+    command = [sys.executable, str(toy_bundle / "doctor.py")]
+    python = subprocess.run(command, capture_output=True, text=True, check=False)
+    ours, theirs = result.stdout.splitlines(), python.stdout.splitlines()
+    assert ours[-1] == theirs[-1] and ours[-1].startswith("right: ")
+    for line in ("files ", "machine ", "self-test "):
+        found, wanted = ([each for each in lines if each.startswith(line)] for lines in (ours, theirs))
+        assert found == wanted and len(found) == 1
+    rows = [[line.split()[:2] for line in lines if line.endswith("  right")] for lines in (ours, theirs)]
+    assert rows[0] == rows[1] and "baseline" in {tier for tier, _ in rows[0]}
+
+
+@pytest.mark.parametrize("name", ["libmodel.so", "weights.bin", "tokenizer.bin", "edgebit_runtime/model.py"])
+def test_doctor_names_the_file_with_a_flipped_bit(bundle_copy: Path, name: str) -> None:
+    path = bundle_copy / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    result = run(bundle_copy, "--doctor")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].startswith(f"wrong: {path} is damaged: sha256 ")
+
+
+def test_doctor_finds_what_the_model_computes_wrongly(bundle_copy: Path) -> None:
+    whole = (bundle_copy / "manifest.json").read_text()
+    samples = json.loads(whole)["self_test"]
+
+    def verdict(old: str, new: str) -> str:
+        text = whole.replace(old, new, 1)
+        text = text.replace(json.loads(whole)["sha256"], "0" * 64, 1)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        (bundle_copy / "manifest.json").write_text(text.replace("0" * 64, digest, 1))
+        result = run(bundle_copy, "--doctor", "--tier", "baseline", "--threads", "1")
+        assert result.returncode == 1
+        return result.stdout.splitlines()[-1]
+
+    logits = samples[0]["logits_sha256"]
+    assert verdict(logits, "f" * 64).endswith(f"sha256 of the logits is {logits}, expected {'f' * 64}")
+    assert "of the prompt is" in verdict(samples[0]["prompt"], "another")
+    assert "self-test of another kind" in verdict('"answer"', '"reply"')
+
+
+def test_a_bundle_without_a_self_test_says_so(bundle_copy: Path) -> None:
+    table = json.loads((bundle_copy / "manifest.json").read_text())
+    text = json.dumps({**table, "sha256": "0" * 64, "self_test": []})
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (bundle_copy / "manifest.json").write_text(text.replace("0" * 64, digest, 1))
+    result = run(bundle_copy, "--doctor")
+    assert result.returncode == 0
+    assert "note   no self-test in this bundle" in result.stdout
+    assert result.stdout.splitlines()[-1] == "right: the model opens, and its files are whole"
+
+
+def test_a_folder_that_is_no_bundle_is_one_line(toy_bundle: Path, tmp_path: Path) -> None:
+    result = run(toy_bundle, str(tmp_path), "--doctor")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == (
+        f"wrong: {tmp_path}/manifest.json is missing: {tmp_path} is not a bundle"
+    )
+
+
+def test_bench_measures_and_refuses_in_one_line(toy_bundle: Path) -> None:
+    result = run(toy_bundle, "--bench", "--repeat", "2", "--prefill", "9", "--decode", "7", "--threads", "1")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["tokens/s", "mean", "std", "ms/token"]
+    figures = {line[:24].strip(): [float(figure) for figure in line[24:].split()] for line in lines[1:4]}
+    assert list(figures) == ["prefill, 9 tokens", "decode, 7 tokens", "with guesses"]
+    assert all(speed > 0 and mean > 0 for speed, mean, *_ in figures.values())
+    assert "bytes per token       41.0 kB" in result.stdout  # one table of logits, 13 tokens of cache
+    long = run(toy_bundle, "--bench", "--prefill", "40", "--decode", "20")
+    assert long.returncode == 1
+    assert long.stderr.startswith(
+        "edgebit: --prefill 40 and --decode 20 need 60 tokens, the context holds 48"
+    )
 
 
 # ---- a terminal -------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "bytes.h"
+#include "doctor.h"
 #include "fail.h"
 #include "options.h"
 #include "talk.h"
@@ -41,7 +43,10 @@ int main(int count, char **arguments) {
   }
   if (chosen.tier && setenv("EDGEBIT_TIER", chosen.tier, 1)) fail("no memory");
   char *own = chosen.bundle ? NULL : own_folder(arguments[0]);
-  int status = talk(own ? own : chosen.bundle, &chosen);
+  const char *bundle = own ? own : chosen.bundle;
+  int (*const commands[])(const char *, const options *) = {
+      [COMMAND_TALK] = talk, [COMMAND_BENCH] = bench, [COMMAND_DOCTOR] = doctor};
+  int status = commands[chosen.command](bundle, &chosen);
   free(own);
   return status;
 }
