@@ -51,6 +51,7 @@ that this processor can run. The last line is the verdict.
 | `manifest.json` | What this model is, the target, the self-test, and the size and sha256 of every file |
 | `libmodel.so` | Kernels for {tiers}, and the runtime; the best kernels for this CPU are taken |
 | `edgebit-run` | The same and the programs below in one static executable: any Linux kernel, Android's too |
+| `edgebit.h` | The C API of `libmodel.so` |
 | `weights.bin` | Weights, mapped into memory and shared by all processes |
 | `tokenizer.bin` | Tokenizer and chat format |
 | `edgebit_runtime/`, `chat.py`, `bench.py`, `doctor.py` | The loader and the programs |

@@ -26,6 +26,7 @@ from edgebit.version import VERSION
 
 WEIGHTS = "weights.bin"
 TOKENIZER = "tokenizer.bin"
+HEADER = "edgebit.h"
 RUNTIME = "edgebit_runtime"
 WEIGHTS_LAYOUT = "U16"
 
@@ -117,7 +118,7 @@ def write(
         progress.stage("self-test")
         samples = list(tester.record(folder, weights_id))
         progress.stage("bundle")
-        copy_runtime(folder)
+        copy_runtime(folder, native)
         readme = bundle_readme(compiled.model_facts, compiled.target, compiled.memory)
         (folder / "README.md").write_text(readme, "utf-8")
         manifest = describe(compiled, weights_id, samples, folder)
@@ -151,14 +152,15 @@ def describe(compiled: CompiledModel, weights_id: bytes, samples: list[Sample], 
     )
 
 
-def copy_runtime(folder: Path) -> None:
-    """The loader (standard-library Python), the programs at the root, and the license of both."""
+def copy_runtime(folder: Path, native: Path) -> None:
+    """The loader (standard-library Python), the programs, the C header, and the license of all."""
     runtime = folder / RUNTIME
     runtime.mkdir()
     for path in sorted((PACKAGE / "runtime").glob("*.py")):
         shutil.copyfile(path, runtime / path.name)
     for program in PROGRAMS:
         shutil.copyfile(program, folder / program.name)
+    shutil.copyfile(native / HEADER, folder / HEADER)
     shutil.copyfile(LICENSE, folder / "LICENSE")
 
 

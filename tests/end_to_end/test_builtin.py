@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,39 @@ def test_arm_gives_the_same_answers(arm_python: Path, bundle: Path, arm_bundle: 
         expected = ask(sys.executable, bundle, prompt)
         for cpu in ("cortex-a72", "cortex-a76"):
             assert ask(str(arm_python), arm_bundle, prompt, EB_CPU=cpu) == expected
+
+
+@pytest.mark.arm
+def test_the_program_answers_without_python_and_without_a_userland(bundle: Path, arm_bundle: Path) -> None:
+    """A static executable: what `adb shell` runs on a phone. No library and no file of ARM is there."""
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("no qemu-aarch64")
+    for prompt in COMMANDS:
+        expected = ask(sys.executable, bundle, prompt)
+        assert program(bundle, [], "-p", prompt) == expected
+        for cpu in ("cortex-a72", "cortex-a76"):
+            assert program(arm_bundle, ["qemu-aarch64", "-cpu", cpu], "-p", prompt) == expected
+
+
+def program(bundle: Path, emulator: list[str], *arguments: str) -> str:
+    """What edgebit-run of a bundle prints, with nothing in its environment."""
+    command = [*emulator, str(bundle / "edgebit-run"), *arguments]
+    path = {"PATH": os.environ["PATH"]}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", env=path)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.mark.arm
+def test_the_program_proves_itself_on_arm(arm_bundle: Path) -> None:
+    if shutil.which("qemu-aarch64") is None:
+        pytest.skip("no qemu-aarch64")
+    text = program(arm_bundle, ["qemu-aarch64", "-cpu", "cortex-a76"], "--doctor")
+    assert text.splitlines()[-1].startswith("right: ") and "(dotprod, neon)" in text
+    text = program(arm_bundle, ["qemu-aarch64", "-cpu", "cortex-a72"], "--doctor")
+    assert text.splitlines()[-1].endswith("(neon)")
+    text = program(arm_bundle, ["qemu-aarch64", "-cpu", "cortex-a76"], "--bench", "--repeat", "1")
+    assert "dotprod, " in text and "roofline" in text
 
 
 def test_the_package_carries_at_most_3_mb_of_weights() -> None:

@@ -1,16 +1,12 @@
-"""Programs around a bundle: every Python from 3.8 on that is here, and C."""
+"""Programs around a bundle: every Python from 3.8 on that is here."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.runtime.builders import HERE, NATIVE
 from tests.runtime.toy_bundle import ANSWER
 
 USE_THE_LOADER = """
@@ -55,25 +51,3 @@ def test_every_python_here_runs_the_loader(toy_bundle: Path) -> None:
             check=False,
         )
         assert (result.stdout, result.returncode) == ("right\n", 0), f"Python {version}: {result.stderr}"
-
-
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_a_c_program_answers_too(toy_bundle: Path, tmp_path: Path) -> None:
-    program = tmp_path / "answer"
-    command = ["gcc", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}", str(HERE / "answer.c")]
-    linked = subprocess.run(
-        [*command, "-o", str(program), str(toy_bundle / "libmodel.so")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert linked.returncode == 0, linked.stderr
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(toy_bundle)}
-    results = [
-        subprocess.run(
-            [str(program), str(folder), "hi"], env=environment, capture_output=True, text=True, check=False
-        )
-        for folder in (toy_bundle, tmp_path)
-    ]
-    assert (results[0].stdout, results[0].returncode) == (ANSWER, 0), results[0].stderr
-    assert (results[1].stderr, results[1].returncode) == (f"{tmp_path}/weights.bin cannot be read\n", 1)

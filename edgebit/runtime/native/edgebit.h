@@ -8,10 +8,28 @@
  *     eb_sampling greedy = {0};
  *     int32_t next = eb_sample(session, &greedy);
  *
- * A model is read-only and may be shared by threads; a session (one conversation: KV cache, position, logits,
- * worker threads) belongs to one thread at a time. Calls that can fail give a negative error code; the sentence
- * is in eb_session_error(), or in the caller's `error` buffer where a call takes one. Nothing is ever printed.
- * Logits are the same bits on every tier, with every number of threads and however the tokens are cut into calls.
+ * examples/c/hello.c is a whole program. Compile against this header and link libmodel.so of the bundle, or load it
+ * with dlopen(): it needs the libc of the target and nothing else.
+ *
+ * Lifetimes. A model must outlive its sessions, and libmodel.so its models. The files of the bundle are mapped: they
+ * must stay as they are while a model is open (replace a bundle by renaming folders, not by writing into its files).
+ * A pointer that a call gives (eb_tier_name, eb_logits, eb_session_error) belongs to the library; how long it is valid
+ * stands beside the call, otherwise as long as the model.
+ *
+ * Threads. A model is read-only: any number of threads may use it at once, text functions included. A session (one
+ * conversation: KV cache, position, logits, worker threads) belongs to one thread at a time, not always the same. Two
+ * sessions may run at once; they share the weights and compete for the processors. The worker threads of a session
+ * wait between calls and take no processor time. After fork() a session works only in the process that opened it.
+ *
+ * Errors. Calls that can fail give a negative enum eb_error, or NULL; the sentence is in eb_session_error(), or in the
+ * `error` buffer where a call takes one (256 bytes are enough; NULL with error_size 0: no sentence). A failed call
+ * changes nothing, unless its comment says so. Nothing is ever printed, no signal handler installed, no exit called.
+ *
+ * Numbers. Sizes are bytes, times nanoseconds, positions and counts tokens. Token ids are 0 to vocab_size - 1. Text is
+ * UTF-8; what is not becomes U+FFFD. Logits are the same bits on every tier, with every number of threads and however
+ * the tokens are cut into calls.
+ *
+ * Pointers are not NULL and handles are open, where nothing else is said.
  */
 #ifndef EDGEBIT_H
 #define EDGEBIT_H
@@ -54,13 +72,16 @@ typedef struct eb_model_info {
   uint64_t scratch_bytes; /* of each thread of a session */
 } eb_model_info;
 
-/* Opens the bundle folder: maps weights.bin and tokenizer.bin, checks both, picks the kernels for this CPU
- * (environment variable EDGEBIT_TIER forces a tier). NULL and a sentence in `error` when that fails. */
+/* Opens the bundle folder: maps weights.bin and tokenizer.bin, checks headers and sizes of both (not every byte: that
+ * is what doctor does), picks the kernels for this CPU; the environment variable EDGEBIT_TIER forces a tier, which is
+ * an error when the CPU lacks it. Takes milliseconds: weights are read when they are first used. NULL and a sentence
+ * in `error` when that fails. */
 EB_API eb_model *eb_open(const char *directory, char *error, int32_t error_size);
 
 /* Releases the model. Its sessions must be closed before. NULL is allowed. */
 EB_API void eb_close(eb_model *model);
 
+/* Fills in *info. */
 EB_API void eb_info(const eb_model *model, eb_model_info *info);
 
 /* Name of the kernel tier in use, as in manifest.json ("avx2", "dotprod", ...). */
@@ -71,22 +92,26 @@ EB_API const char *eb_version(void);
 
 /* ---- session ---------------------------------------------------------------------------------------------- */
 
-/* Opens a conversation at position 0. threads = 0: one for each CPU this process may use (on machines with big and
- * little cores: the big ones). NULL and a sentence in `error` when memory or threads cannot be had. */
+/* Opens a conversation at position 0. threads: 1 to 256, the caller's thread included; 0: one for each CPU this process
+ * may use (on machines with big and little cores: the big ones). Reserves all memory that the session will ever need:
+ * evaluating and sampling allocate nothing. NULL and a sentence in `error` when memory or threads cannot be had. */
 EB_API eb_session *eb_session_open(eb_model *model, int32_t threads, char *error, int32_t error_size);
+
+/* Ends the worker threads and releases the session. NULL is allowed. */
 EB_API void eb_session_close(eb_session *session);
 
 /* Number of threads the session computes with, the caller's included. */
 EB_API int32_t eb_threads(const eb_session *session);
 
-/* Appends n >= 1 tokens and computes what the logits of the last one follow from. Returns 0. On an error nothing was
- * appended. */
+/* Appends n >= 1 tokens and computes what the logits of the last one follow from. Returns 0, or EB_ERROR_ARGUMENT,
+ * EB_ERROR_TOKEN, EB_ERROR_CONTEXT or EB_ERROR_PROCESS: then nothing was appended. A long prompt is evaluated in pieces
+ * of `chunk` tokens, but the call returns at its end: give it piece by piece (eb_append) to stay responsive. */
 EB_API int32_t eb_evaluate(eb_session *session, const int32_t *tokens, int32_t n);
 
-/* Appends n >= 1 tokens without computing logits: for long prompts fed piece by piece. */
+/* Appends n >= 1 tokens without computing logits: for long prompts fed piece by piece. Errors as eb_evaluate. */
 EB_API int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n);
 
-/* Appends n >= 1 tokens and writes the logits of each to logits[n][vocab_size]. */
+/* Appends n >= 1 tokens and writes the logits of each to logits[n][vocab_size]. Errors as eb_evaluate. */
 EB_API int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits);
 
 /* Logits of the last token, [vocab_size], valid until the next call; NULL when there are none at this position
@@ -97,7 +122,8 @@ EB_API const float *eb_logits(eb_session *session);
 /* Tokens in the context so far. */
 EB_API int32_t eb_position(const eb_session *session);
 
-/* Forgets the tokens from `position` (0 <= position <= eb_position) on. */
+/* Forgets the tokens from `position` (0 <= position <= eb_position) on: a conversation that goes on otherwise keeps
+ * what both have in common. Returns 0 or EB_ERROR_ARGUMENT. Costs nothing. */
 EB_API int32_t eb_rewind(eb_session *session, int32_t position);
 
 typedef struct eb_sampling {
@@ -108,7 +134,8 @@ typedef struct eb_sampling {
   uint64_t seed;     /* same seed, same context, same settings: same token on every device */
 } eb_sampling;
 
-/* Chooses a token from the logits; does not append it. Returns its id. */
+/* Chooses a token from the logits; does not append it. Returns its id, or EB_ERROR_ARGUMENT where there are no logits
+ * at this position, a setting is outside its range, or no logit is a number. */
 EB_API int32_t eb_sample(eb_session *session, const eb_sampling *sampling);
 
 /* How tokens were found, since the session was opened. */
@@ -125,7 +152,8 @@ EB_API void eb_session_head_stats(const eb_session *session, eb_head_stats *stat
 
 /* Appends `token` and samples, as eb_evaluate and eb_sample would. With `speculate`, guesses of the tokens to come
  * are evaluated in the same pass, and sampling goes on behind those that turn out right: the tokens are the same, and
- * often there are several. Returns how many were written to out[capacity]; all but the last are in the context. */
+ * often there are several. Returns how many were written to out[capacity] (capacity >= 1); all but the last are in the
+ * context. Errors as eb_evaluate, and as eb_sample: then `token` was appended. */
 EB_API int32_t eb_generate(eb_session *session, int32_t token, const eb_sampling *sampling, int32_t speculate,
                            int32_t *out, int32_t capacity);
 
@@ -139,7 +167,8 @@ typedef struct eb_speculation_stats {
 
 EB_API void eb_session_speculation_stats(const eb_session *session, eb_speculation_stats *stats);
 
-/* The sentence that belongs to the last negative code of this session; "" when there was none. */
+/* The sentence that belongs to the last negative code of this session; "" when there was none. Valid until the next
+ * call with the session. */
 EB_API const char *eb_session_error(const eb_session *session);
 
 /* ---- text ------------------------------------------------------------------------------------------------- */
@@ -150,11 +179,12 @@ enum eb_tokenize_flags {
 };
 
 /* Token ids of `bytes` bytes of UTF-8. Returns the count needed (may be more than `capacity`; ids beyond it are not
- * written), or a negative code. */
+ * written; ids may be NULL when capacity is 0), or EB_ERROR_TEXT or EB_ERROR_ARGUMENT. */
 EB_API int32_t eb_tokenize(const eb_model *model, const char *utf8, int32_t bytes, int32_t flags, int32_t *ids,
                            int32_t capacity);
 
-/* Bytes of one token: not always whole characters, none for padding ids. Returns the count needed, or a negative code. */
+/* Bytes of one token: not always whole characters (a program that shows text waits for the rest), none for padding ids.
+ * Returns the count needed, or EB_ERROR_TEXT, or EB_ERROR_ARGUMENT (for an id outside the vocabulary too). */
 EB_API int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity);
 
 /* 1 when the token ends an answer, otherwise 0. */

@@ -162,7 +162,8 @@ static void warm_up(run *r) {
 static double token_bytes(const run *r, const eb_head_stats *before) {
   eb_head_stats stats;
   eb_session_head_stats(r->open.session, &stats);
-  double queries = (double)(stats.queries - before->queries), passes = (double)(stats.full_passes - before->full_passes);
+  double queries = (double)(stats.queries - before->queries);
+  double passes = (double)(stats.full_passes - before->full_passes);
   double rows = (double)(stats.computed_rows - before->computed_rows);
   double found = queries + passes - (double)(stats.fallbacks - before->fallbacks);
   double head = r->plan.screen_bytes * queries + r->plan.row_bytes * rows + r->plan.logits_bytes * passes;

@@ -74,8 +74,9 @@ static void check_memory(examination *e, int32_t threads) {
                (double)manifest_integer(facts, "memory", "logits") +
                (double)threads * (double)manifest_integer(facts, "memory", "scratch_per_thread");
   double all = mapped + cache + own, free = (double)system_free_memory();
-  int used = snprintf(text, sizeof text, "needs %s (weights %s, full context %s, the rest %s)", size_text(sizes[0], all),
-                      size_text(sizes[1], mapped), size_text(sizes[2], cache), size_text(sizes[3], own));
+  int used = snprintf(text, sizeof text, "needs %s (weights %s, full context %s, the rest %s)",
+                      size_text(sizes[0], all), size_text(sizes[1], mapped), size_text(sizes[2], cache),
+                      size_text(sizes[3], own));
   char *rest = text + used;
   size_t room = sizeof text - (size_t)used;
   if (free <= 0)
@@ -162,8 +163,8 @@ static void check_model(examination *e) {
   eb_close(model);
   system_cpu_name(cpu, sizeof cpu);
   int cpus = system_cpu_count();
-  snprintf(text, sizeof text, "%s, %d CPU%s for this process; takes %s with %d thread%s", cpu, cpus, cpus > 1 ? "s" : "",
-           chosen, (int)threads, threads > 1 ? "s" : "");
+  snprintf(text, sizeof text, "%s, %d CPU%s for this process; takes %s with %d thread%s", cpu, cpus,
+           cpus > 1 ? "s" : "", chosen, (int)threads, threads > 1 ? "s" : "");
   bytes all = {0};
   bytes_add_text(&all, text);
   add_refusals(e, &all);
@@ -177,10 +178,10 @@ static void check_model(examination *e) {
 }
 
 static void print_verdict(const examination *e) {
-  if (!e->faults)
-    printf("\nright: the model %s%s%s\n",
-           e->tested.size ? "computes here, bit for bit, what it did when it was compiled (" : "opens, and its files are whole",
-           e->tested.size ? e->tested.data : "", e->tested.size ? ")" : "");
+  if (!e->faults && e->tested.size)
+    printf("\nright: the model computes here, bit for bit, what it did when it was compiled (%s)\n", e->tested.data);
+  else if (!e->faults)
+    puts("\nright: the model opens, and its files are whole");
   else if (e->faults == 1)
     printf("\nwrong: %s\n", e->first_fault);
   else

@@ -73,10 +73,11 @@ static int32_t hex4(reader *r) {
   int32_t code = 0;
   if (r->end - r->at < 4) return -1;
   for (int i = 0; i < 4; i++) {
-    char c = *r->at++;
-    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-    if (digit < 0) return -1;
-    code = code * 16 + digit;
+    static const char DIGITS[] = "0123456789abcdefABCDEF";
+    const char *digit = *r->at ? strchr(DIGITS, *r->at) : NULL;
+    if (!digit) return -1;
+    r->at++;
+    code = code * 16 + (int32_t)(digit - DIGITS < 16 ? digit - DIGITS : digit - DIGITS - 6);
   }
   return code;
 }

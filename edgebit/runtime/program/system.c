@@ -74,7 +74,8 @@ int system_cpu_count(void) {
 uint64_t system_free_memory(void) {
   char kilobytes[32];
   struct sysinfo info;
-  if (find_field("/proc/meminfo", "MemAvailable", kilobytes, sizeof kilobytes)) return strtoull(kilobytes, NULL, 10) << 10;
+  if (find_field("/proc/meminfo", "MemAvailable", kilobytes, sizeof kilobytes))
+    return strtoull(kilobytes, NULL, 10) << 10;
   return sysinfo(&info) ? 0 : (uint64_t)info.freeram * info.mem_unit;
 }
 
