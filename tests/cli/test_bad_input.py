@@ -63,12 +63,18 @@ def test_a_bad_checkpoint_is_one_line_and_changes_nothing(kind: str, run: Run, t
     damage, words = DAMAGE[kind]
     checkpoint = write_checkpoint(tmp_path / "model", "packed")
     damage(checkpoint)
-    old = write(FakeModel(), b"table", tmp_path / "old", Untested(), native=write_native(tmp_path / "native"))
+    old = write(
+        FakeModel(),
+        b"table",
+        tmp_path / "old",
+        Untested(),
+        native=write_native(tmp_path / "runtime" / "native"),
+    )
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
     for output in (tmp_path / "new", old):
         assert_one_line(run("compile", checkpoint, "--target", "host", "-o", output), *words)
     assert {path: path.read_bytes() for path in old.rglob("*") if path.is_file()} == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "native", "old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "old", "runtime"]
 
 
 def test_an_unknown_operator_of_a_graph_is_named_with_its_node(run: Run, tmp_path: Path) -> None:
