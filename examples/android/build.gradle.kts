@@ -1,0 +1,5 @@
+// Versions that belong together: Gradle 8.9, JDK 17, NDK 27 (what this plugin takes by default).
+plugins {
+    id("com.android.application") version "8.7.3" apply false
+    id("org.jetbrains.kotlin.android") version "2.0.21" apply false
+}
