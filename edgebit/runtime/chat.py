@@ -31,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--min-p", type=float, default=0.0, metavar="P", help="default 0: all tokens")
     options.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
     options.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end answers before this; may be repeated"
+    )
+    options.add_argument(
         "--no-speculation", action="store_true", help="never try several tokens at once; the text is the same"
     )
     options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
@@ -50,6 +53,7 @@ class Chat:
             "top_p": options.top_p,
             "min_p": options.min_p,
             "seed": options.seed,
+            "stop": options.stop,
             "speculate": not options.no_speculation,
         }
         self._system = options.system

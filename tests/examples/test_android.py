@@ -1,4 +1,4 @@
-"""examples/android: what can be said of the app without an Android SDK; its JNI part runs in a Java machine."""
+"""examples/android: what can be said of the app without an Android SDK; its JNI part runs in a Java VM."""
 
 from __future__ import annotations
 

@@ -71,6 +71,7 @@ def test_options_reach_the_model(toy_bundle: Path) -> None:
         run(toy_bundle, "--prompt", "hi", "--temperature", "900", "--seed", seed).stdout for seed in "112"
     ]
     assert sampled[0] == sampled[1] != sampled[2]
+    assert run(toy_bundle, "--prompt", "hi", "--stop", "x", "--stop", " o").stdout == ANSWER[:3] + "\n"
     for narrow in (["--top-k", "1"], ["--top-p", "1e-9"], ["--min-p", "1"]):
         assert run(toy_bundle, "--prompt", "hi", "--temperature", "900", *narrow).stdout == ANSWER + "\n"
 
