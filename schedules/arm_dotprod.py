@@ -23,7 +23,7 @@ def ternary_gemv_u16_16x1_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
 
 
 def ternary_gemm_u16_16x8_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    return ternary_product(GEMM_TILE, _gemm_micro_kernel, epilogue)
+    return ternary_product(GEMM_TILE, gemm_micro_kernel, epilogue)
 
 
 @cache
@@ -67,7 +67,7 @@ def _gemv_micro_kernel(tile: Tile) -> tirx.PrimFunc:
 
 
 @cache
-def _gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+def gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
     """16 accumulators: a decoded quarter meets all tokens; their activations meet one half of each line, then
     the other (of at most 4 tokens, whole lines).
     """

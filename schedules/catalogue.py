@@ -51,16 +51,23 @@ class Kernel:
 
 _TERNARY_GEMV = {
     "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemv_u16_16x1_avx512vnni"),
+    "avxvnni": Schedule("x86_avxvnni", "ternary_gemv_u16_16x1_avxvnni"),
     "avx2": Schedule("x86_avx2", "ternary_gemv_u16_16x1_avx2"),
+    "ssse3": Schedule("x86_ssse3", "ternary_gemv_u16_16x1_ssse3"),
     "dotprod": Schedule("arm_dotprod", "ternary_gemv_u16_16x1_dotprod"),
     "neon": Schedule("arm_neon", "ternary_gemv_u16_16x1_neon"),
+    "armv7neon": Schedule("arm_v7neon", "ternary_gemv_u16_16x1_armv7neon"),
     ANY: Schedule("portable_ternary", "ternary_gemv_u16_16x1_portable"),
 }
 _TERNARY_GEMM = {
     "avx512vnni": Schedule("x86_avx512vnni", "ternary_gemm_u16_32x12_avx512vnni"),
+    "avxvnni": Schedule("x86_avxvnni", "ternary_gemm_u16_16x4_avxvnni"),
     "avx2": Schedule("x86_avx2", "ternary_gemm_u16_16x5_avx2"),
+    "ssse3": Schedule("x86_ssse3", "ternary_gemm_u16_16x2_ssse3"),
+    "i8mm": Schedule("arm_i8mm", "ternary_gemm_u16_16x8_i8mm"),
     "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x8_dotprod"),
     "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon"),
+    "armv7neon": Schedule("arm_v7neon", "ternary_gemm_u16_16x3_armv7neon"),
     ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable"),
 }
 

@@ -26,6 +26,9 @@ from tvm.script import tirx as T
 from .epilogue import EPILOGUES, Epilogue, dequantize
 from .float_ops import Expr, vector
 
+ROWS = 16
+"""Of a block."""
+
 LINES_MULTIPLE = 4
 """K is padded to 64, so micro-kernels may unroll four lines."""
 
@@ -68,9 +71,12 @@ def prefetch(element: Expr, cache: Cache, write: bool = False) -> None:
     T.evaluate(T.Call("tirx.prefetch", [T.address_of(element), int(write), int(cache), 1], ret_ty="void"))
 
 
-def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str) -> tirx.PrimFunc:
-    """The kernel ``ternary_gemv_<epilogue>`` (tile of one token) or ``ternary_gemm_<epilogue>``."""
-    function = _loop_nest(tile, EPILOGUES[epilogue])
+def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str, lanes: int = ROWS) -> tirx.PrimFunc:
+    """The kernel ``ternary_gemv_<epilogue>`` (tile of one token) or ``ternary_gemm_<epilogue>``.
+
+    ``lanes``: rows that the epilogue takes at a time, those of a block or one.
+    """
+    function = _loop_nest(tile, EPILOGUES[epilogue], lanes)
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
     schedule = Schedule(function)
     for tokens in range(1, tile.tokens + 1):
@@ -89,7 +95,7 @@ def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: 
     return T.bitwise_and(T.shift_right(T.cast(weights[block, line, row, byte], "int32"), field * 2), 3)
 
 
-def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
+def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
     """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then the rest one block at a time.
 
     The weights of a group stay in the cache while all tokens pass. Tokens are split into as few tiles as
@@ -103,12 +109,24 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
     def out_stride(stride: Expr, count: Expr) -> Expr:
         return count * 16 if is_gemv else stride
 
+    def rows(first: Expr) -> Expr:
+        """Index of the rows from ``first`` on that the epilogue takes together."""
+        return vector(first, lanes) if lanes > 1 else first
+
     def finish(
-        acc: Expr, before: Expr, scales: Expr, first: Expr, code_sum: Expr, scale: Expr, k: int, m: Expr
+        acc: Expr,
+        before: Expr,
+        scales: Expr,
+        first: Expr,
+        code_sum: Expr,
+        scale: Expr,
+        k: int,
+        m: Expr,
+        i: Expr,
     ) -> Expr:
-        """The vector unit k of a group stores for token m of the tile."""
+        """What unit k of a group stores for token m of the tile, in the rows from i on."""
         ys = [
-            dequantize(acc[k * unit + b, m, vector(0, 16)], code_sum, scales[first + k * unit + b], scale)
+            dequantize(acc[k * unit + b, m, rows(i)], code_sum, scales[first + k * unit + b], scale)
             for b in range(unit)
         ]
         return epilogue.combine(before, *ys)
@@ -163,16 +181,18 @@ def _loop_nest(tile: Tile, epilogue: Epilogue) -> tirx.PrimFunc:
             T.writes(Y[token : token + tokens, 0:16])
             for m in range(tokens):
                 for k in T.unroll(size // unit):
-                    Y[token + m, vector((block // unit + k) * 16, 16)] = finish(
-                        acc,
-                        Y[token + m, vector((block // unit + k) * 16, 16)],
-                        A,
-                        block,
-                        S[token + m],
-                        D[token + m],
-                        k,
-                        m,
-                    )
+                    for i in range(ROWS // lanes):
+                        Y[token + m, rows((block // unit + k) * ROWS + i * lanes)] = finish(
+                            acc,
+                            Y[token + m, rows((block // unit + k) * ROWS + i * lanes)],
+                            A,
+                            block,
+                            S[token + m],
+                            D[token + m],
+                            k,
+                            m,
+                            i * lanes,
+                        )
 
     @T.prim_func(s_tir=True)
     def main(

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from tvm.script import tirx as T
 
-from edgebit.schedules import x86_avx512vnni
-from edgebit.schedules.catalogue import kernel
+from edgebit.schedules.catalogue import kernel, select
+from edgebit.schedules.float_ops import lanes_of
 from edgebit.schedules.tier import TIERS, Tier
 from tests.schedules import canonical
 from tests.schedules.harness import Call, Program, same_bits
@@ -48,6 +48,7 @@ class Case:
     activations: str = "random"
     seed: int = 0
     extra_stride: int = 0
+    weight_scale: float = 1.0
 
     @property
     def rows(self) -> int:
@@ -98,7 +99,7 @@ def _inputs(case: Case) -> tuple[dict[str, Array], Array, Array]:
     codes = WEIGHTS[case.weights](rng, (case.rows, case.k))
     q = ACTIVATIONS[case.activations](rng, (tokens, case.k)).astype(np.int8)
     scales = np.exp(rng.normal(3, 2, tokens)).astype(f32)
-    weight_scales = np.exp(rng.normal(0, 1, max(case.rows // 16, 1))).astype(f32)
+    weight_scales = (case.weight_scale * np.exp(rng.normal(0, 1, max(case.rows // 16, 1)))).astype(f32)
     columns = max(16 * case.count, 16) + case.extra_stride
     out = rng.normal(0, 1, (tokens, columns)).astype(f32)
     inputs = {
@@ -140,24 +141,24 @@ def ternary_kernels(tier: Tier) -> dict[str, Any]:
     return {name: kernel(name, tier) for name in names}
 
 
-def modelled_avx512_kernels() -> dict[str, Any]:
-    """The AVX512-VNNI schedules with a model in the place of their one instruction: they run on any CPU."""
-    tier = TIERS["avx512vnni"]
-    builders = {
-        "gemv": x86_avx512vnni.ternary_gemv_u16_16x1_avx512vnni,
-        "gemm": x86_avx512vnni.ternary_gemm_u16_32x12_avx512vnni,
-    }
+def modelled_kernels(tier_name: str) -> dict[str, Any]:
+    """The schedules of a tier with a model in the place of their one instruction: they run on any CPU."""
+    tier = TIERS[tier_name]
     return {
-        f"ternary_{product}_{epilogue}": builder(tier, epilogue, dot_product=vpdpbusd_model)
-        for product, builder in builders.items()
+        f"ternary_{product}_{epilogue}": select(f"ternary_{product}_{epilogue}", tier).build(
+            tier, {"dot_product": vpdpbusd_model}
+        )
+        for product in ("gemv", "gemm")
         for epilogue in EPILOGUES
     }
 
 
 def vpdpbusd_model(acc: Any, codes: Any, q: Any) -> Any:
     """What vpdpbusd computes (Intel SDM: unsigned byte times signed byte, four to a dword, wrapping sum)."""
-    products = T.cast(codes, "int16x64") * T.cast(q, "int16x64")  # at most 255 * 128 = 32640
+    count = lanes_of(codes)
+    wide = f"int16x{count}"
+    products = T.cast(codes, wide) * T.cast(q, wide)  # at most 255 * 128 = 32640
     for byte in range(4):
-        lanes = T.Shuffle([products], list(range(byte, 64, 4)))
-        acc = acc + T.cast(lanes, "int32x16")
+        lanes = T.Shuffle([products], list(range(byte, count, 4)))
+        acc = acc + T.cast(lanes, f"int32x{count // 4}")
     return acc

@@ -61,7 +61,7 @@ def kernels(tier_name: str) -> Iterator[tuple[str, str]]:
 def instructions(text: str) -> Iterator[tuple[str, str]]:
     """Mnemonic and operands."""
     for line in text.splitlines():
-        mnemonic, _, operands = line.strip().partition("\t")
+        mnemonic, _, operands = line.strip().removeprefix("{vex}\t").partition("\t")
         if line.startswith("\t") and not mnemonic.startswith("."):
             yield mnemonic, operands
 

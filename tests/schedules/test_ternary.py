@@ -21,11 +21,11 @@ from tests.schedules.ternary_cases import (
     WEIGHTS,
     Case,
     check,
-    modelled_avx512_kernels,
+    modelled_kernels,
     ternary_kernels,
 )
 
-MODELLED = "avx512vnni-modelled"
+MODELLED = {f"{name}-modelled": name for name in ("avx512vnni", "avxvnni")}
 
 # K = 64 · n: one step of lines, an odd number, and around the int16 windows of 8, 16 and 32 lines.
 K_EDGES = tuple(64 * n for n in (1, 2, 3, 4, 5, 7, 8, 9, 16, 17))
@@ -46,12 +46,15 @@ def gemm_tile(tier: Tier) -> int:
     return tokens
 
 
-@pytest.fixture(scope="module", params=[*TIER_NAMES, MODELLED])
+@pytest.fixture(scope="module", params=[*TIER_NAMES, *MODELLED])
 def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernels:
-    """Each tier, and the AVX512-VNNI schedules with a model of their one instruction on the baseline."""
+    """Each tier, and the schedules of vpdpbusd with a model of their one instruction on the baseline."""
     folder = tmp_path_factory.mktemp("ternary")
-    if request.param == MODELLED:
-        return Kernels(link(modelled_avx512_kernels, TIERS["sse2"], folder), gemm_tile(TIERS["avx512vnni"]))
+    if request.param in MODELLED:
+        modelled = TIERS[MODELLED[request.param]]
+        return Kernels(
+            link(lambda: modelled_kernels(modelled.name), TIERS["sse2"], folder), gemm_tile(modelled)
+        )
     tier = TIERS[request.param]
     return Kernels(link(lambda: ternary_kernels(tier), tier, folder), gemm_tile(tier))
 
@@ -116,6 +119,14 @@ def test_extreme_codes_and_activations(kernels: Kernels, tokens: int | None) -> 
     for weights, activations in product(WEIGHTS, ACTIVATIONS):
         cases = [Case("store", 1, 64 * n, tokens, weights, activations, seed=n) for n in (2, 4, 8, 9, 16, 33)]
         check(kernels.program, cases)
+
+
+@pytest.mark.parametrize("tokens", [None, 4], ids=["gemv", "gemm"])
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_denormal_results_are_kept(kernels: Kernels, epilogue: str, tokens: int | None) -> None:
+    """Scales whose quotients and products are denormal: vector floats of 32-bit ARM would make them 0."""
+    cases = [Case(epilogue, 2, 128, tokens, seed=n, weight_scale=10.0**-n) for n in (37, 38, 39, 40, 41)]
+    check(kernels.program, cases)
 
 
 # Without shrinking: a failure names its case, and every attempt at a smaller one runs the program again.

@@ -11,6 +11,7 @@ from edgebit.schedules.catalogue import kernel, provider
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
 from tests.schedules.harness import TRIPLES
+from tests.schedules.ternary_cases import EPILOGUES
 from tests.schedules.test_float_instructions import CALLS, FUSED, HARMLESS_CALLS, STACK, instructions
 
 # The epilogue with a sum and the one with most arithmetic stand for all.
@@ -71,9 +72,13 @@ def test_no_fused_products_no_calls_and_a_small_stack(tier_name: str, name: str)
     ("tier_name", "instruction", "products", "at_most"),
     [
         ("avx512vnni", "vpdpbusd", 4, 2.7),
+        ("avxvnni", "vpdpbusd", 8, 2.9),
         ("avx2", "vpmaddubsw", 8, 4.5),
+        ("ssse3", "pmaddubsw", 16, 5.3),
+        ("i8mm", "sdot", 16, 2.3),
         ("dotprod", "sdot", 16, 2.3),
         ("neon", "smlal2", 16, 4.4),
+        ("armv7neon", "vmlal.s8", 16, 2.5),
     ],
 )
 def test_gemv_loop_has_few_instructions(
@@ -89,9 +94,13 @@ def test_gemv_loop_has_few_instructions(
     ("tier_name", "instruction", "tokens", "at_most"),
     [
         ("avx512vnni", "vpdpbusd", 12, 4.6),
+        ("avxvnni", "vpdpbusd", 4, 1.9),
         ("avx2", "vpmaddubsw", 5, 3.5),
+        ("ssse3", "pmaddubsw", 2, 5.7),
+        ("i8mm", "smmla", 8, 2.2),
         ("dotprod", "sdot", 8, 1.45),
         ("neon", "smlal2", 2, 6.9),
+        ("armv7neon", "vmlal.s8", 3, 2.3),
     ],
 )
 def test_gemm_loop_has_few_instructions(
@@ -99,7 +108,7 @@ def test_gemm_loop_has_few_instructions(
 ) -> None:
     """Instructions for each product, in the loop of the largest tile, which has a multiple of its tokens."""
     loops = [mnemonics(loop) for loop in loops_with(body(tier_name, "ternary_gemm_residual"), instruction)]
-    assert len(loops) >= tokens
+    assert len(loops) >= (tokens + 1) // 2  # smmla takes two tokens at a time
     assert (
         min(len(loop) / loop.count(instruction) for loop in loops if loop.count(instruction) % tokens == 0)
         <= at_most
@@ -108,13 +117,40 @@ def test_gemm_loop_has_few_instructions(
 
 @pytest.mark.parametrize(
     ("tier_name", "instruction", "register"),
-    [("avx512vnni", "vpdpbusd", "zmm"), ("dotprod", "sdot", "q"), ("neon", "smlal2", "q")],
+    [
+        ("avx512vnni", "vpdpbusd", "zmm"),
+        ("i8mm", "smmla", "q"),
+        ("dotprod", "sdot", "q"),
+        ("neon", "smlal2", "q"),
+        ("armv7neon", "vmlal.s8", "[dq]"),
+    ],
 )
 def test_no_loop_of_gemm_spills(tier_name: str, instruction: str, register: str) -> None:
     for loop in loops_with(body(tier_name, "ternary_gemm_residual"), instruction):
         assert not [
             line for line in loop if re.search(rf"\b{register}\d+\b", line) and re.search("rsp|sp]", line)
         ]
+
+
+def test_avxvnni_needs_no_avx512() -> None:
+    """The instruction exists in two encodings: CPUs with AVX-VNNI alone have the one that is called {vex}."""
+    for name in KERNELS:
+        text = body("avxvnni", name)
+        lines = [line for line in text.splitlines() if "vpdpbusd" in line]
+        assert lines and all(line.startswith("\t{vex}\tvpdpbusd\t") for line in lines)
+        assert not re.search(r"%zmm|%k[0-7]|%[xy]mm(1[6-9]|[23]\d)", text)
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize("product", ["gemv", "gemm"])
+def test_32_bit_neon_holds_no_floats(product: str, epilogue: str) -> None:
+    """It would flush denormals: floats are in s registers, one at a time."""
+    floats = [
+        (mnemonic, operands)
+        for mnemonic, operands in instructions(body("armv7neon", f"ternary_{product}_{epilogue}"))
+        if re.match(r"v.*\.f(16|32)", mnemonic)
+    ]
+    assert floats and not [operands for _, operands in floats if re.search(r"\b[dq]\d", operands)]
 
 
 def test_avx512_decodes_without_shifts() -> None:
