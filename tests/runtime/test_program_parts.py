@@ -16,9 +16,11 @@ import pytest
 
 from edgebit.runtime.streaming import TextStream
 from tests.runtime.builders import HERE, NATIVE
+from tests.runtime.toy_bundle import ANSWER
 
 SOURCES = NATIVE.parent / "program"
 PARTS = ("bytes", "fail", "json", "manifest", "sha256", "stream", "system")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 END = -1
 
 
@@ -248,3 +250,35 @@ def test_a_manifest_that_was_made_to_deceive_is_refused(probe: Path, bundle_copy
     assert ask(probe, [signed(table)], "manifest", str(bundle_copy)) == ["fine"]
     for record, line in zip(records, ask(probe, records, "manifest", str(bundle_copy)), strict=True):
         assert line not in ("fine", ""), record
+
+
+# ---- the whole program -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checked_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """edgebit-run of the toy model, runtime and all, under sanitizers."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    output = tmp_path_factory.mktemp("program") / "edgebit-run"
+    sources = [*sorted(SOURCES.glob("*.c")), *sorted(NATIVE.glob("*.c")), HERE / "toy_plan.c"]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-w", *SANITIZERS, f"-I{SOURCES}", f"-I{NATIVE}"]
+    subprocess.run(["gcc", *flags, "-o", str(output), *map(str, sources), "-lpthread", "-lm"], check=True)
+    return output
+
+
+def test_every_command_is_clean_under_sanitizers(checked_program: Path, toy_bundle: Path) -> None:
+    def run(*arguments: str, given: str = "") -> tuple[int, str, str]:
+        command = [str(checked_program), str(toy_bundle), *arguments]
+        result = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        return result.returncode, result.stdout, result.stderr
+
+    assert run("-p", "hi", "--stats")[:2] == (0, ANSWER + "\n")
+    assert run("-p", "é", "--raw", "--stop", "ok")[:2] == (0, ANSWER[1:-3] + "\n")
+    talk = run("--system", "x", given="hi\nho\n/help\n/reset\n/x\n" + "y" * 70 + "\n")
+    assert (talk[0], talk[1].count(ANSWER)) == (1, 2)
+    assert "shorten it" in talk[2]
+    assert run("-p", "hi", "--temperature", "900", "--top-p", "0.9", "--max-tokens", "30")[0] in (0, 1)
+    assert run("--doctor")[1].splitlines()[-1].startswith("right: ")
+    assert run("--bench", "--repeat", "1")[0] == 0
+    assert run("--help")[0] == run("--version")[0] == 0
