@@ -8,6 +8,11 @@ import select
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+WRITING = {"x86_64": ("1", "20"), "aarch64": ("64", "66")}  # numbers of write and writev
 
 
 class Terminal:
@@ -31,6 +36,16 @@ class Terminal:
 
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
+
+    def wait_until_it_writes(self) -> None:
+        """Until the program is inside write() or writev()."""
+        system_call = Path(f"/proc/{self.process}/syscall")
+        if not system_call.exists():
+            pytest.skip("this system does not say what a process waits for")
+        deadline = time.monotonic() + 60
+        while system_call.read_text().split()[0] not in WRITING[os.uname().machine]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def exit_code(self) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])

@@ -245,3 +245,17 @@ def test_a_conversation_at_a_terminal(terminal: Terminal) -> None:
     terminal.wait_for("> ")
     terminal.type(b"\x04")  # Ctrl-D leaves
     assert terminal.exit_code() == 0
+
+
+def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(terminal: Terminal) -> None:
+    terminal.wait_for("> ")
+    terminal.type(b"hi\n\x13")  # Ctrl-S: the terminal takes nothing more, so the answer waits
+    terminal.wait_until_it_writes()
+    terminal.type(b"\x03")
+    terminal.wait_for(" ...")
+    assert ANSWER not in terminal.seen
+    terminal.wait_for("> ")
+    terminal.type(b"/reset\nhi\n")
+    terminal.wait_for(ANSWER)
+    terminal.type(b"/exit\n")
+    assert terminal.exit_code() == 0

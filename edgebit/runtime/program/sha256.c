@@ -27,20 +27,33 @@ static void extend(uint32_t words[64], const uint8_t *block) {
   }
 }
 
+/* One round; its new state stands where d and h were, so that nothing moves: callers turn the names instead. */
+static inline void turn(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f, uint32_t g,
+                        uint32_t *h, uint32_t input) {
+  uint32_t choice = g ^ (e & (f ^ g)), majority = (a & b) | (c & (a | b));
+  uint32_t one = *h + (turned(e, 6) ^ turned(e, 11) ^ turned(e, 25)) + choice + input;
+  *d += one;
+  *h = one + (turned(a, 2) ^ turned(a, 13) ^ turned(a, 22)) + majority;
+}
+
 static void take_block(sha256 *hash, const uint8_t *block) {
-  uint32_t words[64], s[8];
-  extend(words, block);
-  memcpy(s, hash->state, sizeof s);
-  for (int i = 0; i < 64; i++) {
-    uint32_t choice = (s[4] & s[5]) ^ (~s[4] & s[6]);
-    uint32_t majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
-    uint32_t one = s[7] + (turned(s[4], 6) ^ turned(s[4], 11) ^ turned(s[4], 25)) + choice + ROUNDS[i] + words[i];
-    uint32_t two = (turned(s[0], 2) ^ turned(s[0], 13) ^ turned(s[0], 22)) + majority;
-    memmove(s + 1, s, 7 * sizeof *s);
-    s[4] += one;
-    s[0] = one + two;
+  uint32_t w[64];
+  extend(w, block);
+  for (int i = 0; i < 64; i++) w[i] += ROUNDS[i];
+  const uint32_t *s = hash->state;
+  uint32_t a = s[0], b = s[1], c = s[2], d = s[3], e = s[4], f = s[5], g = s[6], h = s[7];
+  for (int i = 0; i < 64; i += 8) {
+    turn(a, b, c, &d, e, f, g, &h, w[i]);
+    turn(h, a, b, &c, d, e, f, &g, w[i + 1]);
+    turn(g, h, a, &b, c, d, e, &f, w[i + 2]);
+    turn(f, g, h, &a, b, c, d, &e, w[i + 3]);
+    turn(e, f, g, &h, a, b, c, &d, w[i + 4]);
+    turn(d, e, f, &g, h, a, b, &c, w[i + 5]);
+    turn(c, d, e, &f, g, h, a, &b, w[i + 6]);
+    turn(b, c, d, &e, f, g, h, &a, w[i + 7]);
   }
-  for (int i = 0; i < 8; i++) hash->state[i] += s[i];
+  const uint32_t added[8] = {a, b, c, d, e, f, g, h};
+  for (int i = 0; i < 8; i++) hash->state[i] += added[i];
 }
 
 void sha256_begin(sha256 *hash) {

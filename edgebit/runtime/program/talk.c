@@ -93,10 +93,19 @@ static int32_t *text_tokens(const conversation *c, const char *text, int32_t *co
 
 /* ---- answers ---------------------------------------------------------------------------------------------- */
 
+/* To stdout at once, and whole: Ctrl-C interrupts a write that waits for the terminal, too. */
+static void put(const char *text, size_t size) {
+  while (size) {
+    ssize_t done = write(STDOUT_FILENO, text, size);
+    if (done < 0 && errno != EINTR) fail("the answer cannot be written: %s", strerror(errno));
+    text += done > 0 ? done : 0;
+    size -= done > 0 ? (size_t)done : 0;
+  }
+}
+
 static void show(void *user, const char *text, size_t size) {
   bytes_add(user, text, size);
-  fwrite(text, 1, size, stdout);
-  if (fflush(stdout)) fail("the answer cannot be written: %s", strerror(errno));
+  put(text, size);
 }
 
 static double rate(int32_t tokens, double seconds) { return tokens > 0 && seconds > 0 ? tokens / seconds : 0; }
@@ -114,12 +123,12 @@ static int answer_tokens(conversation *c, int32_t *ids, int32_t count, char *err
   if (!ids) return 0;
   answer_figures figures;
   answer_sink sink = {show, &c->said};
+  fflush(stdout);
   c->said.size = 0;
   enum answer_end end = answer(&c->open, ids, count, &c->settings, sink, &figures, error);
   free(ids);
-  if (end == ANSWER_INTERRUPTED) fputs(" ...", stdout);
-  if (end != ANSWER_FAILED || c->said.size) putchar('\n');
-  if (fflush(stdout)) fail("the answer cannot be written: %s", strerror(errno));
+  if (end == ANSWER_INTERRUPTED) put(" ...", 4);
+  if (end != ANSWER_FAILED || c->said.size) put("\n", 1);
   if (end == ANSWER_FAILED) return 0;
   if (c->chosen->stats) show_figures(&figures);
   return 1;
