@@ -64,12 +64,21 @@ static void read_weights(const uint8_t *data, size_t bytes) {
 #if defined(PEAK_avx512vnni)
 #define MACS 64
 #define MULTIPLY(r) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #r "\n\t"
+#elif defined(PEAK_avxvnni)
+#define MACS 32
+#define MULTIPLY(r) "{vex} vpdpbusd %%ymm14, %%ymm15, %%ymm" #r "\n\t"
 #elif defined(PEAK_avx2)
 #define MACS 32
 #define MULTIPLY(r) "vpmaddubsw %%ymm14, %%ymm15, %%ymm" #r "\n\t"
+#elif defined(PEAK_ssse3)
+#define MACS 16
+#define MULTIPLY(r) "pmaddubsw %%xmm15, %%xmm" #r "\n\t"
 #elif defined(PEAK_sse2)
 #define MACS 8
 #define MULTIPLY(r) "pmaddwd %%xmm15, %%xmm" #r "\n\t"
+#elif defined(PEAK_i8mm)
+#define MACS 32
+#define MULTIPLY(r) ".arch_extension i8mm\n\tsmmla v" #r ".4s, v30.16b, v31.16b\n\t"
 #elif defined(PEAK_dotprod)
 #define MACS 16
 #define MULTIPLY(r) ".arch_extension dotprod\n\tsdot v" #r ".4s, v30.16b, v31.4b[0]\n\t"

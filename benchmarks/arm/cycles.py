@@ -16,7 +16,7 @@ _OLDEST = 17  # before it LLVM had no model of Neoverse N1, the core of which Co
 _NEWEST = 40
 _ITERATIONS = 100
 _COVERED = 0.998  # share of executed instructions whose blocks are simulated; the rest goes at their average
-_FEATURES = "-mattr=+v8.2a,+dotprod,+fullfp16"
+_FEATURES = "-mattr=+v8.2a,+dotprod,+fullfp16,+i8mm"
 
 
 class Core:

@@ -40,18 +40,14 @@ class Emulator:
         """Installs and builds what is missing, in ``work``. Raises TargetError where it cannot."""
         cache = Path(os.environ.get("EDGEBIT_ARM_CACHE", ROOT / ".cache" / "arm"))
         make = [str(ROOT / "scripts" / "userland.sh"), "arm64", "default", str(cache)]
-        _run(make, "the ARM userland could not be made")
+        run_tool(make, "the ARM userland could not be made")
         qemu = shutil.which("qemu-aarch64")
         if qemu is None:
             raise TargetError("qemu-aarch64 is not installed; install the Debian package qemu-user")
         self._qemu = qemu
         self._userland = cache / "arm64"
         self._work = work
-        self._plugin = work / "counter.so"
-        zig = str(zig_executable())
-        flags = ["-O2", "-shared", "-fPIC", "-Wl,--allow-shlib-undefined"]
-        source = str(SOURCES / "counter.c")
-        _run([zig, "cc", *flags, "-o", str(self._plugin), source], "counter.c could not be built")
+        self._plugin = build_plugin("counter", work)
 
     def run(self, bundle: Path, tier: str, cpu: str, prompt: int, decoded: int) -> list[Interval]:
         """Intervals in order of time: a prompt of so many tokens, then ``decoded`` tokens one by one.
@@ -62,11 +58,11 @@ class Emulator:
         zig_target = load_target("arm64").zig_target
         build = [str(zig_executable()), "cc", "-O1", "-target", zig_target, f"-I{NATIVE}"]
         build += ["-o", str(program), str(SOURCES / "program.c"), str(bundle / LIBRARY)]
-        _run(build, "program.c could not be built")
+        run_tool(build, "program.c could not be built")
         paths = f"LD_LIBRARY_PATH={bundle},EDGEBIT_TIER={tier}"
         emulator = [self._qemu, "-cpu", cpu, "-L", str(self._userland), "-E", paths]
         emulator += ["-plugin", f"{self._plugin},out={report}"]
-        output = _run(
+        output = run_tool(
             [*emulator, str(program), str(bundle), str(prompt), str(decoded)],
             f"{bundle} does not run on an emulated {cpu}",
         )
@@ -78,6 +74,15 @@ class Emulator:
         return [Interval(phase, step, blocks) for (phase, step), blocks in zip(places, counts, strict=True)][
             1:
         ]
+
+
+def build_plugin(name: str, folder: Path) -> Path:
+    """The qemu plugin ``name``.c, built in ``folder``. Raises TargetError."""
+    plugin = folder / f"{name}.so"
+    flags = ["-O2", "-shared", "-fPIC", "-Wl,--allow-shlib-undefined"]
+    command = [str(zig_executable()), "cc", *flags, "-o", str(plugin), str(SOURCES / f"{name}.c")]
+    run_tool(command, f"{name}.c could not be built")
+    return plugin
 
 
 def read_report(path: Path) -> list[Blocks]:
@@ -105,7 +110,8 @@ def _little_endian(digits: str) -> Iterator[str]:
         yield word[6:8] + word[4:6] + word[2:4] + word[0:2]
 
 
-def _run(command: Sequence[str], complaint: str) -> str:
+def run_tool(command: Sequence[str], complaint: str) -> str:
+    """What a command prints; TargetError with the complaint and its last line when it fails."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
