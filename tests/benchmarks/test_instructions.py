@@ -1,4 +1,4 @@
-"""Ternary kernels stay within their budgets of executed instructions, whole kernels over 2560 x 2560 weights."""
+"""Ternary kernels keep their budgets of executed instructions, whole kernels over 2560 x 2560 weights."""
 
 from __future__ import annotations
 

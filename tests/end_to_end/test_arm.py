@@ -28,12 +28,16 @@ print(model.info.tier, model.tokenize(text), bits, sep="|")
 """
 
 
-def answer(python: str, bundle: Path, **environment: str) -> tuple[str, str, str]:
-    """(tier, token ids of the answer, logit bits)."""
+def run(python: str, bundle: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [python, "-c", PROGRAM, str(bundle), ",".join(map(str, PROMPT))]
-    result = subprocess.run(
+    return subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
     )
+
+
+def answer(python: str, bundle: Path, **environment: str) -> tuple[str, str, str]:
+    """(tier, token ids of the answer, logit bits)."""
+    result = run(python, bundle, **environment)
     assert result.returncode == 0, result.stderr
     tier, ids, bits = result.stdout.strip().split("|")
     return tier, ids, bits
@@ -44,14 +48,15 @@ def answer(python: str, bundle: Path, **environment: str) -> tuple[str, str, str
 def test_every_arm_tier_gives_the_bits_of_this_machine(
     name: str, arm_python: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    tier, *expected = answer(sys.executable, make(name, tmp_path_factory).bundle)
+    _, *expected = answer(sys.executable, make(name, tmp_path_factory).bundle)
     compile_checkpoint(write_checkpoint(tmp_path / "m", *MODELS[name]), tmp_path / "arm", "arm64")
-    found = {
-        cpu: answer(str(arm_python), tmp_path / "arm", EB_CPU=cpu) for cpu in ("cortex-a72", "cortex-a76")
-    }
-    assert [found[cpu][0] for cpu in found] == ["neon", "dotprod"] and tier not in ("neon", "dotprod")
-    for _, *result in found.values():
-        assert result == expected
+    best = {"cortex-a72": "neon", "cortex-a76": "dotprod", "max": "i8mm"}
+    for cpu, tier in best.items():
+        found, *result = answer(str(arm_python), tmp_path / "arm", EB_CPU=cpu)
+        assert (found, result) == (tier, expected)
+    refused = run(str(arm_python), tmp_path / "arm", EB_CPU="cortex-a72", EDGEBIT_TIER="dotprod")
+    assert refused.returncode == 1
+    assert "EDGEBIT_TIER=dotprod: this CPU lacks dotprod; it can run: neon" in refused.stderr
 
 
 @pytest.mark.arm
