@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 PROGRAMS = {"x86_64": "qemu-x86_64", "arm64": "qemu-aarch64", "armv7": "qemu-arm", "riscv64": "qemu-riscv64"}
 
-CPUS = {"arm64": ("max", "cortex-a76", "cortex-a72")}
+CPUS = {"arm64": ("max", "cortex-a76", "cortex-a72"), "riscv64": ("rv64",)}
 """Processors that differ in their kernels: all extensions, dot product, armv8.0. qemu-user raises SIGILL on
-what the processor lacks. Of other architectures the emulator's best is taken.
+what the processor lacks. Of other architectures the emulator's best is taken; for RISC-V older ones have no
+"max".
 """
 
 

@@ -28,7 +28,7 @@ enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping) {
   } else if ((uint64_t)bytes > SIZE_MAX / 2) {
     result = EB_MAP_NO_MEMORY;
   } else if (bytes > 0) {
-    void *data = mmap(NULL, (size_t)bytes, EB_PROT_READ, EB_MAP_SHARED, (int)file, 0);
+    void *data = eb_map((size_t)bytes, EB_PROT_READ, EB_MAP_SHARED, (int)file);
     if (data == EB_MAP_FAILED) {
       result = EB_MAP_NO_MEMORY;
     } else {
@@ -45,8 +45,8 @@ int eb_map_zeroed(uint64_t bytes, eb_mapping *mapping) {
   mapping->bytes = 0;
   if (bytes == 0) return 1;
   if (bytes > SIZE_MAX / 2) return 0;
-  void *data = mmap(NULL, (size_t)bytes, EB_PROT_READ | EB_PROT_WRITE,
-                    EB_MAP_PRIVATE | EB_MAP_ANONYMOUS | EB_MAP_NORESERVE, -1, 0);
+  void *data = eb_map((size_t)bytes, EB_PROT_READ | EB_PROT_WRITE,
+                      EB_MAP_PRIVATE | EB_MAP_ANONYMOUS | EB_MAP_NORESERVE, -1);
   if (data == EB_MAP_FAILED) return 0;
   mapping->data = data;
   mapping->bytes = bytes;

@@ -23,7 +23,9 @@ void *memset(void *to, int value, size_t bytes);
 int memcmp(const void *a, const void *b, size_t bytes);
 size_t strlen(const char *text);
 char *getenv(const char *name);
+#if !defined(__arm__)
 void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
+#endif
 int munmap(void *address, size_t bytes);
 long syscall(long number, ...);
 typedef struct { long seconds, nanoseconds; } eb_timespec;
@@ -42,7 +44,7 @@ enum { EB_SYS_openat = 56, EB_SYS_close = 57, EB_SYS_lseek = 62, EB_SYS_read = 6
        EB_SYS_getaffinity = 123, EB_SYS_sigprocmask = 135, EB_SYS_getpid = 172, EB_SYS_madvise = 233 };
 #elif defined(__arm__)
 enum { EB_SYS_read = 3, EB_SYS_close = 6, EB_SYS_getpid = 20, EB_SYS_llseek = 140, EB_SYS_sigprocmask = 175,
-       EB_SYS_madvise = 220, EB_SYS_futex = 240, EB_SYS_getaffinity = 242, EB_SYS_openat = 322 };
+       EB_SYS_mmap2 = 192, EB_SYS_madvise = 220, EB_SYS_futex = 240, EB_SYS_getaffinity = 242, EB_SYS_openat = 322 };
 #else
 #error "edgebit runtime: no system call table for this architecture"
 #endif
@@ -54,6 +56,16 @@ enum { EB_MADV_DONTNEED = 4, EB_MADV_HUGEPAGE = 14, EB_MADV_NOHUGEPAGE = 15 };
 enum { EB_FUTEX_WAIT_PRIVATE = 128, EB_FUTEX_WAKE_PRIVATE = 129 };
 enum { EB_CLOCK_MONOTONIC = 1 };
 #define EB_MAP_FAILED ((void *)-1)
+
+/* A mapping wherever there is room, of a file from its beginning. The offset that mmap takes has 32 bits in 32-bit
+ * glibc and bionic, and 64 in musl: there the system call is made here. */
+static inline void *eb_map(size_t bytes, int protection, int flags, int file) {
+#if defined(__arm__)
+  return (void *)syscall(EB_SYS_mmap2, 0L, bytes, (long)protection, (long)flags, (long)file, 0L);
+#else
+  return mmap(NULL, bytes, protection, flags, file, 0);
+#endif
+}
 
 static inline uint64_t eb_nanoseconds(void) {
   eb_timespec now = {0, 0};
