@@ -57,6 +57,7 @@ _TERNARY_GEMV = {
     "dotprod": Schedule("arm_dotprod", "ternary_gemv_u16_16x1_dotprod"),
     "neon": Schedule("arm_neon", "ternary_gemv_u16_16x1_neon"),
     "armv7neon": Schedule("arm_v7neon", "ternary_gemv_u16_16x1_armv7neon"),
+    "rv64gc": Schedule("scalar64", "ternary_gemv_u16_16x1_scalar64"),
     ANY: Schedule("portable_ternary", "ternary_gemv_u16_16x1_portable"),
 }
 _TERNARY_GEMM = {
@@ -68,6 +69,7 @@ _TERNARY_GEMM = {
     "dotprod": Schedule("arm_dotprod", "ternary_gemm_u16_16x8_dotprod"),
     "neon": Schedule("arm_neon", "ternary_gemm_u16_16x2_neon"),
     "armv7neon": Schedule("arm_v7neon", "ternary_gemm_u16_16x3_armv7neon"),
+    "rv64gc": Schedule("scalar64", "ternary_gemm_u16_16x2_scalar64"),
     ANY: Schedule("portable_ternary", "ternary_gemm_u16_16x4_portable"),
 }
 
