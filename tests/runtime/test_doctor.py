@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from edgebit.compiler.target import host_target
-from edgebit.runtime import doctor_checks, integrity
+from edgebit.runtime import doctor_checks, doctor_runs, integrity
 from edgebit.runtime.bench_conditions import available_cpus, cpu_model
 from edgebit.runtime.doctor import Report, examine
 from edgebit.runtime.doctor_process import in_child
 from edgebit.runtime.errors import RuntimeModelError
 from edgebit.runtime.library_file import read_library
+from edgebit.runtime.table import threads_text
 from tests.runtime.test_hosts import interpreters
 from tests.runtime.test_integrity import rewrite
 
@@ -114,6 +115,16 @@ def test_a_changed_byte_is_found_and_the_self_test_not_run(bundle_copy: Path, na
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1].startswith(f"wrong: {bundle_copy / name} is damaged: sha256 ")
     assert "self-test" not in result.stdout
+
+
+def test_who_waits_sees_how_far_it_is(toy_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(doctor_checks, "PROGRESS_STEP", 1)
+    for module in (doctor_checks, doctor_runs):
+        monkeypatch.setattr(module, "show_progress", shown.append)
+    examine(toy_bundle, ["baseline"])
+    assert [text for text in shown if text.startswith("reading files")][-1] == "reading files … 100%"
+    assert f"self-test: baseline, {threads_text(available_cpus())}, prompt 2 of 3" in shown
 
 
 def test_all_that_is_wrong_with_the_files_is_told(bundle_copy: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgebit.runtime import IntegrityError, integrity, load
+from edgebit.runtime import IntegrityError, RuntimeModelError, integrity, load
 from edgebit.runtime.integrity import check_bundle
 
 
@@ -80,6 +80,19 @@ def test_large_files_are_hashed_on_request_only(bundle_copy: Path, monkeypatch: 
     assert complaint(bundle_copy).startswith("weights.bin is damaged: sha256 ")
     monkeypatch.setenv("EDGEBIT_VERIFY", "0")
     check_bundle(bundle_copy)
+
+
+@pytest.mark.parametrize("place", [0, 7, 8, 16, 23, 24, 55], ids="magic magic format size size id id".split())
+def test_the_header_of_large_weights_is_checked_always(
+    bundle_copy: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    monkeypatch.setattr(integrity, "ALWAYS_HASHED_BYTES", 2623)
+    path = bundle_copy / "weights.bin"
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RuntimeModelError, match=r"weights\.bin "):
+        load(bundle_copy)
 
 
 @pytest.mark.parametrize(
