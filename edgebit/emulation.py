@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 PROGRAMS = {"x86_64": "qemu-x86_64", "arm64": "qemu-aarch64", "armv7": "qemu-arm", "riscv64": "qemu-riscv64"}
 
-CPUS = {"arm64": ("max", "cortex-a76", "cortex-a72"), "riscv64": ("rv64",)}
-"""Processors that differ in their kernels: all extensions, dot product, armv8.0. qemu-user raises SIGILL on
-what the processor lacks. Of other architectures the emulator's best is taken; for RISC-V older ones have no
-"max".
+CPUS = {"x86_64": ("max",), "arm64": ("max", "cortex-a72")}
+"""Processors to emulate: one that has all, and one of the baseline, on which qemu-user raises SIGILL where
+kernels use more. Of other architectures qemu's default, which exists in every release.
 """
 
 
@@ -32,4 +31,5 @@ def find_emulator(architecture: str) -> Emulator | None:
     path = shutil.which(name) or shutil.which(f"{name}-static")
     if path is None:
         return None
-    return Emulator(name, tuple((path, "-cpu", cpu) for cpu in CPUS.get(architecture, ("max",))))
+    cpus = CPUS.get(architecture, ())
+    return Emulator(name, tuple((path, "-cpu", cpu) for cpu in cpus) or ((path,),))
