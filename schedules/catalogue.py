@@ -83,6 +83,20 @@ def _with_epilogue(row: dict[str, Schedule], epilogue: str) -> dict[str, Schedul
     }
 
 
+_HEAD_SCREEN = {
+    "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
+    "avx2": Schedule("head_avx2", "head_screen_avx2"),
+    "sse2": Schedule("head_sse2", "head_screen_sse2"),
+    "dotprod": Schedule("head_dotprod", "head_screen_dotprod"),
+    "neon": Schedule("head_neon", "head_screen_neon"),
+    ANY: Schedule("head_portable", "head_screen_portable"),
+}
+
+
+def _with_codes(row: dict[str, Schedule], bits: int) -> dict[str, Schedule]:
+    return {tier: replace(schedule, static={"bits": bits}) for tier, schedule in row.items()}
+
+
 # kernel -> tier (or ANY) -> schedule
 SCHEDULES: dict[str, dict[str, Schedule]] = {
     "ternary_gemv_store": _with_epilogue(_TERNARY_GEMV, "store"),
@@ -103,14 +117,8 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "rmsnorm": {ANY: Schedule("float_norm", "rmsnorm")},
     "lm_head": {ANY: Schedule("float_head", "lm_head")},
     "lm_head_rows": {ANY: Schedule("float_head", "lm_head_rows")},
-    "head_screen": {
-        "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
-        "avx2": Schedule("head_avx2", "head_screen_avx2"),
-        "sse2": Schedule("head_sse2", "head_screen_sse2"),
-        "dotprod": Schedule("head_dotprod", "head_screen_dotprod"),
-        "neon": Schedule("head_neon", "head_screen_neon"),
-        ANY: Schedule("head_portable", "head_screen_portable"),
-    },
+    "head_screen": _with_codes(_HEAD_SCREEN, 6),
+    "head_screen_u4": _with_codes(_HEAD_SCREEN, 4),
     "head_rows": {ANY: Schedule("head_rows", "head_rows")},
     "embedding_int8": {ANY: Schedule("head_int8", "embedding_int8")},
     "lm_head_int8": {ANY: Schedule("head_int8", "lm_head_int8")},

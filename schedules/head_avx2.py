@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
 from .ternary import Cache, prefetch
 from .tier import Tier
 
@@ -24,20 +24,24 @@ PREFETCH_DISTANCE = 96
 """Lines."""
 
 
-def head_screen_avx2(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, _coefficients))
+def head_screen_avx2(tier: Tier, bits: int) -> tirx.PrimFunc:
+    return screen(Products(_codes, _coefficients), bits)
 
 
-def _codes() -> tirx.PrimFunc:
+def _codes(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_avx2(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             acc = T.alloc_buffer((2, LANES), "int32", scope="global")
@@ -48,14 +52,14 @@ def _codes() -> tirx.PrimFunc:
                 for plane in T.unroll(2):
                     acc[plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g in range(groups):
-                    for line in T.unroll(3):
-                        prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0], Cache.L2)
+                    for line in T.unroll(lines):
+                        prefetch(P[0, i, 2 + g * lines + line + PREFETCH_DISTANCE, 0], Cache.L2)
                     for h in T.unroll(2):
                         for pair in T.unroll(2):
                             for plane in T.unroll(2):
                                 acc[plane, vector(0, LANES)] = acc[plane, vector(0, LANES)] + _widened(
-                                    _products(P, Z, i, plane, g, pair * 2, h)
-                                    + _products(P, Z, i, plane, g, pair * 2 + 1, h)
+                                    _products(codes, P, Z, i, plane, g, pair * 2, h)
+                                    + _products(codes, P, Z, i, plane, g, pair * 2 + 1, h)
                                 )
                 for plane in T.unroll(2):
                     lanes[plane, i, vector(0, LANES)] = acc[plane, vector(0, LANES)]
@@ -67,15 +71,17 @@ def _codes() -> tirx.PrimFunc:
     return codes_avx2
 
 
-def _coefficients() -> tirx.PrimFunc:
+def _coefficients(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_avx2(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
             T.writes(C[0, 0:2, 0:FEW])
             for half in T.unroll(2):
                 C[0, half, vector(0, FEW)] = C[0, half, vector(0, FEW)] + sum_four(
@@ -85,19 +91,26 @@ def _coefficients() -> tirx.PrimFunc:
     return coefficients_avx2
 
 
-def _products(rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, part: Expr, half: Expr) -> Expr:
+def _products(
+    codes: Codes, rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, part: Expr, half: Expr
+) -> Expr:
     """Pair sums of the codes of 32 columns of a part: int16x16."""
-    nibbles = rows.vload([0, row, 2 + group * 3 + part // 2, half * HALF], "uint8x32")
-    crumbs = rows.vload([0, row, 4 + group * 3, half * HALF], "uint8x32")
     intrinsic = T.llvm_lookup_intrinsic_id("llvm.x86.avx2.pmadd.ub.sw")
     z = state.vload([plane, group, part, half * HALF], "int8x32")
-    return T.call_llvm_pure_intrin(intrinsic, _decode(nibbles, crumbs, part), z, dtype="int16x16")
+    return T.call_llvm_pure_intrin(
+        intrinsic, _decode(codes, rows, row, group, part, half), z, dtype="int16x16"
+    )
 
 
-def _decode(nibbles: Expr, crumbs: Expr, part: Expr) -> Expr:
-    """Codes of a part; the masks cut off what crosses a byte."""
-    high = _shift(T.shift_left, _shift(T.shift_right, nibbles, part % 2 * 4), 2)
-    low = _shift(T.shift_right, crumbs, part * 2)
+def _decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr, half: Expr) -> Expr:
+    """Codes of 32 columns of a part; the masks cut off what crosses a byte."""
+    first = 2 + group * codes.lines
+    line = rows.vload([0, row, first + part // 2, half * HALF], "uint8x32")
+    nibbles = _shift(T.shift_right, line, part % 2 * 4)
+    if not codes.has_crumbs:
+        return T.bitwise_and(nibbles, T.broadcast(T.uint8(15), HALF))
+    high = _shift(T.shift_left, nibbles, 2)
+    low = _shift(T.shift_right, rows.vload([0, row, first + 2, half * HALF], "uint8x32"), part * 2)
     return T.bitwise_or(
         T.bitwise_and(high, T.broadcast(T.uint8(60), HALF)), T.bitwise_and(low, T.broadcast(T.uint8(3), HALF))
     )

@@ -12,7 +12,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
 from .ternary import Cache, prefetch
 from .tier import Tier
 from .x86_avx512vnni import vpdpbusd
@@ -27,20 +27,27 @@ cache.
 """
 
 
-def head_screen_avx512vnni(tier: Tier, dot_product: DotProduct = vpdpbusd) -> tirx.PrimFunc:
-    return screen(Products(lambda: _codes(dot_product), lambda: _coefficients(dot_product)))
+def head_screen_avx512vnni(tier: Tier, bits: int, dot_product: DotProduct = vpdpbusd) -> tirx.PrimFunc:
+    return screen(
+        Products(lambda codes: _codes(codes, dot_product), lambda codes: _coefficients(codes, dot_product)),
+        bits,
+    )
 
 
-def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
+def _codes(codes: Codes, dot_product: DotProduct) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_avx512vnni(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             acc = T.alloc_buffer((2, 2, LANES), "int32", scope="global")  # [parity of the part][plane]
@@ -52,17 +59,13 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
                     for plane in T.unroll(2):
                         acc[parity, plane, vector(0, LANES)] = T.broadcast(0, LANES)
                 for g in range(groups):
-                    for line in T.unroll(3):
-                        prefetch(P[0, i, 2 + g * 3 + line + PREFETCH_DISTANCE, 0], Cache.L2)
+                    for line in T.unroll(lines):
+                        prefetch(P[0, i, 2 + g * lines + line + PREFETCH_DISTANCE, 0], Cache.L2)
                     for part in T.unroll(PARTS):
                         for plane in T.unroll(2):
                             acc[part % 2, plane, vector(0, LANES)] = dot_product(
                                 acc[part % 2, plane, vector(0, LANES)],
-                                _decode(
-                                    P.vload([0, i, 2 + g * 3 + part // 2, 0], "uint8x64"),
-                                    P.vload([0, i, 4 + g * 3, 0], "uint8x64"),
-                                    part,
-                                ),
+                                _decode(codes, P, i, g, part),
                                 Z.vload([plane, g, part, 0], "int8x64"),
                             )
                 for plane in T.unroll(2):
@@ -77,15 +80,17 @@ def _codes(dot_product: DotProduct) -> tirx.PrimFunc:
     return codes_avx512vnni
 
 
-def _coefficients(dot_product: DotProduct) -> tirx.PrimFunc:
+def _coefficients(codes: Codes, dot_product: DotProduct) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_avx512vnni(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
             T.writes(C[0, 0:2, 0:FEW])
             for half in T.unroll(2):
                 C[0, half, vector(0, FEW)] = C[0, half, vector(0, FEW)] + sum_four(
@@ -102,10 +107,14 @@ def _scaled(dot_product: DotProduct, rows: Expr, gamma: Expr, row: Expr, half: i
     return dot_product(T.shift_left(high, T.broadcast(8, LANES)), line, gamma.vload([1, 0], "int8x64"))
 
 
-def _decode(nibbles: Expr, crumbs: Expr, part: Expr) -> Expr:
-    """Codes of a part; the masks cut off what crosses a byte."""
-    high = _shift(T.shift_left, _shift(T.shift_right, nibbles, part % 2 * 4), 2)
-    low = _shift(T.shift_right, crumbs, part * 2)
+def _decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr) -> Expr:
+    """Codes of a part, uint8x64; the masks cut off what crosses a byte."""
+    first = 2 + group * codes.lines
+    nibbles = _shift(T.shift_right, rows.vload([0, row, first + part // 2, 0], "uint8x64"), part % 2 * 4)
+    if not codes.has_crumbs:
+        return T.bitwise_and(nibbles, T.broadcast(T.uint8(15), LINE))
+    high = _shift(T.shift_left, nibbles, 2)
+    low = _shift(T.shift_right, rows.vload([0, row, first + 2, 0], "uint8x64"), part * 2)
     return T.bitwise_or(
         T.bitwise_and(high, T.broadcast(T.uint8(60), LINE)), T.bitwise_and(low, T.broadcast(T.uint8(3), LINE))
     )

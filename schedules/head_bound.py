@@ -49,6 +49,8 @@ def _largest(x: Expr) -> Expr:
 def bound_block(
     sums: Expr,
     scaled: Expr,
+    step: float,
+    center: float,
     bounds: Expr,
     query: Expr,
     estimates: Expr,
@@ -56,8 +58,8 @@ def bound_block(
     maxima: Expr,
     block: Expr,
 ) -> None:
-    """Estimates and upper bounds of a block from its integer products."""
-    x: T.let = mul(_wide(sums, 256.0), _double(4.0)) - mul(_double(126.0), splat(query[1], ROWS))
+    """Estimates and upper bounds of a block from its products; u stands for step · u - center."""
+    x: T.let = mul(_wide(sums, 256.0), _double(step)) - mul(_double(center), splat(query[1], ROWS))
     y: T.let = _wide(scaled, 256.0) - mul(_double(32768.0), splat(query[3], ROWS))
     near: T.let = mul(mul(_bound(bounds, block, 0), splat(query[0], ROWS)), x)
     rest: T.let = mul(mul(_bound(bounds, block, 1), splat(query[2], ROWS)), y)

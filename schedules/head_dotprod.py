@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
 from .head_neon import decode
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
 from .tier import Tier
 
 LANES = 4
@@ -19,20 +19,24 @@ QUARTER = 16
 """Bytes of a register."""
 
 
-def head_screen_dotprod(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, _coefficients))
+def head_screen_dotprod(tier: Tier, bits: int) -> tirx.PrimFunc:
+    return screen(Products(_codes, _coefficients), bits)
 
 
-def _codes() -> tirx.PrimFunc:
+def _codes(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_dotprod(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             acc = T.alloc_buffer((2, 2, LANES), "int32", scope="global")  # [parity of the part][plane]
@@ -47,7 +51,7 @@ def _codes() -> tirx.PrimFunc:
                             for plane in T.unroll(2):
                                 acc[part % 2, plane, vector(0, LANES)] = _sdot(
                                     acc[part % 2, plane, vector(0, LANES)],
-                                    decode(P, i, g, part, quarter),
+                                    decode(codes, P, i, g, part, quarter),
                                     Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
                                 )
                 for plane in T.unroll(2):
@@ -62,15 +66,17 @@ def _codes() -> tirx.PrimFunc:
     return codes_dotprod
 
 
-def _coefficients() -> tirx.PrimFunc:
+def _coefficients(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_dotprod(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
             T.writes(C[0, 0:2, 0:FEW])
             for half in T.unroll(2):
                 C[0, half, vector(0, FEW)] = C[0, half, vector(0, FEW)] + sum_four(

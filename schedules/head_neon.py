@@ -11,7 +11,7 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, fence, vector
 from .head_portable import coefficients
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
 from .tier import Tier
 
 LANES = 4
@@ -19,20 +19,24 @@ QUARTER = 16
 """Bytes of a register."""
 
 
-def head_screen_neon(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, coefficients))
+def head_screen_neon(tier: Tier, bits: int) -> tirx.PrimFunc:
+    return screen(Products(_codes, coefficients), bits)
 
 
-def _codes() -> tirx.PrimFunc:
+def _codes(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_neon(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
@@ -44,8 +48,9 @@ def _codes() -> tirx.PrimFunc:
                     for quarter in T.unroll(LINE // QUARTER):
                         for plane in T.unroll(2):
                             acc[plane, vector(0, LANES)] = (
-                                acc[plane, vector(0, LANES)] + _half_group(P, Z, i, plane, g, quarter, 0)
-                            ) + _half_group(P, Z, i, plane, g, quarter, 1)
+                                acc[plane, vector(0, LANES)]
+                                + _half_group(codes, P, Z, i, plane, g, quarter, 0)
+                            ) + _half_group(codes, P, Z, i, plane, g, quarter, 1)
                 for plane in T.unroll(2):
                     lanes[plane, i, vector(0, LANES)] = acc[plane, vector(0, LANES)]
             for plane in T.unroll(2):
@@ -56,12 +61,14 @@ def _codes() -> tirx.PrimFunc:
     return codes_neon
 
 
-def decode(rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:
+def decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:
     """Codes of 16 columns of a part: uint8x16."""
-    nibbles = rows.vload([0, row, 2 + group * 3 + part // 2, quarter * QUARTER], "uint8x16")
-    crumbs = rows.vload([0, row, 4 + group * 3, quarter * QUARTER], "uint8x16")
-    high = T.shift_left(_right(nibbles, part % 2 * 4), T.broadcast(T.uint8(2), QUARTER))
-    low = _right(crumbs, part * 2)
+    first = 2 + group * codes.lines
+    nibbles = _right(rows.vload([0, row, first + part // 2, quarter * QUARTER], "uint8x16"), part % 2 * 4)
+    if not codes.has_crumbs:
+        return T.bitwise_and(nibbles, T.broadcast(T.uint8(15), QUARTER))
+    high = T.shift_left(nibbles, T.broadcast(T.uint8(2), QUARTER))
+    low = _right(rows.vload([0, row, first + 2, quarter * QUARTER], "uint8x16"), part * 2)
     return T.bitwise_or(
         T.bitwise_and(high, T.broadcast(T.uint8(60), QUARTER)),
         T.bitwise_and(low, T.broadcast(T.uint8(3), QUARTER)),
@@ -73,21 +80,31 @@ def _right(line: Expr, bits: Expr) -> Expr:
 
 
 def _half_group(
-    rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, quarter: Expr, half: int
+    codes: Codes, rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, quarter: Expr, half: int
 ) -> Expr:
     """Products of 8 of 16 columns of all parts, summed to int32x4."""
-    a, b, c, d = (_products(rows, state, row, plane, group, part, quarter, half) for part in range(PARTS))
+    a, b, c, d = (
+        _products(codes, rows, state, row, plane, group, part, quarter, half) for part in range(PARTS)
+    )
     return _pairwise(((a + b) + c) + d)
 
 
 def _products(
-    rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, part: int, quarter: Expr, half: int
+    codes: Codes,
+    rows: Expr,
+    state: Expr,
+    row: Expr,
+    plane: Expr,
+    group: Expr,
+    part: int,
+    quarter: Expr,
+    half: int,
 ) -> Expr:
     """Of 8 of 16 columns of a part: int16x8."""
-    codes = _half(_opaque(decode(rows, row, group, part, quarter)), half)
+    u = _half(_opaque(decode(codes, rows, row, group, part, quarter)), half)
     z = _half(_opaque(state.vload([plane, group, part, quarter * QUARTER], "int8x16")), half)
     intrinsic = T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.smull.v8i16")
-    return T.call_llvm_pure_intrin(intrinsic, codes, z, dtype="int16x8")
+    return T.call_llvm_pure_intrin(intrinsic, u, z, dtype="int16x8")
 
 
 def _half(register: Expr, half: int) -> Expr:

@@ -11,26 +11,30 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_lanes
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_lanes
 from .tier import Tier
 
 LANES = 16
 
 
-def head_screen_portable(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, coefficients))
+def head_screen_portable(tier: Tier, bits: int) -> tirx.PrimFunc:
+    return screen(Products(_codes, coefficients), bits)
 
 
-def _codes() -> tirx.PrimFunc:
+def _codes(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_portable(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             lanes = T.alloc_buffer((2, LANES), "int32", scope="global")
@@ -41,12 +45,12 @@ def _codes() -> tirx.PrimFunc:
                     for plane in T.unroll(2):
                         lanes[plane, vector(0, LANES)] = lanes[plane, vector(0, LANES)] + T.cast(
                             (
-                                _product(P, Z, i, plane, g, 0, quarter)
-                                + _product(P, Z, i, plane, g, 1, quarter)
+                                _product(codes, P, Z, i, plane, g, 0, quarter)
+                                + _product(codes, P, Z, i, plane, g, 1, quarter)
                             )
                             + (
-                                _product(P, Z, i, plane, g, 2, quarter)
-                                + _product(P, Z, i, plane, g, 3, quarter)
+                                _product(codes, P, Z, i, plane, g, 2, quarter)
+                                + _product(codes, P, Z, i, plane, g, 3, quarter)
                             ),
                             "int32x16",
                         )
@@ -56,14 +60,18 @@ def _codes() -> tirx.PrimFunc:
     return codes_portable
 
 
-def _product(rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, part: int, quarter: Expr) -> Expr:
+def _product(
+    codes: Codes, rows: Expr, state: Expr, row: Expr, plane: Expr, group: Expr, part: int, quarter: Expr
+) -> Expr:
     """Codes of 16 columns times a plane of their states: int16x16."""
-    nibbles = rows.vload([0, row, 2 + group * 3 + part // 2, quarter * LANES], "uint8x16")
-    crumbs = rows.vload([0, row, 4 + group * 3, quarter * LANES], "uint8x16")
-    high = T.shift_left(_field(nibbles, part % 2 * 4, 15), T.broadcast(T.uint8(2), LANES))
-    codes = T.bitwise_or(high, _field(crumbs, part * 2, 3))
+    first = 2 + group * codes.lines
+    line = rows.vload([0, row, first + part // 2, quarter * LANES], "uint8x16")
+    u = _field(line, part % 2 * 4, 15)
+    if codes.has_crumbs:
+        crumbs = rows.vload([0, row, first + 2, quarter * LANES], "uint8x16")
+        u = T.bitwise_or(T.shift_left(u, T.broadcast(T.uint8(2), LANES)), _field(crumbs, part * 2, 3))
     z = state.vload([plane, group, part, quarter * LANES], "int8x16")
-    return T.cast(codes, "int16x16") * T.cast(z, "int16x16")
+    return T.cast(u, "int16x16") * T.cast(z, "int16x16")
 
 
 def _field(line: Expr, shift: int, mask: int) -> Expr:
@@ -71,17 +79,18 @@ def _field(line: Expr, shift: int, mask: int) -> Expr:
     return T.bitwise_and(shifted, T.broadcast(T.uint8(mask), LANES))
 
 
-def coefficients() -> tirx.PrimFunc:
+def coefficients(codes: Codes) -> tirx.PrimFunc:
     """16 bytes of coefficients at a time."""
+    lines = codes.lines
 
     @T.prim_func(s_tir=True, check_well_formed=False)
     def coefficients_portable(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
             T.writes(C[0, 0:2, 0:FEW])
             lanes = T.alloc_buffer((2, LANES), "int32", scope="global")
             for i, half in T.grid(FEW, 2):

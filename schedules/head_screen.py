@@ -1,11 +1,12 @@
-"""Kernel `head_screen`: an estimate of every logit from plane 1 of the embedding, and how far off it may be.
+"""Kernels `head_screen` and `head_screen_u4`: an estimate of every logit, and how far off it may be.
 
-The layout of plane 1 and the bounds are those of edgebit/compiler/head_planes.py; the query is a hidden state
-as 16-bit integers, each in two int8 planes (edgebit/runtime/native/head_query.h). A block is 16 rows. Its
-integer products, exact, are a computation of two parts (codes with z, coefficients with γ), whose place
-micro-kernels of an ISA take; the rest is float64 in canonical order:
+They read plane 1 of the embedding (edgebit/compiler/head_planes.py) or its codes of 4 bits (head_s4.py), and
+bounds; the query is a hidden state as 16-bit integers, each in two int8 planes
+(edgebit/runtime/native/head_query.h). A block is 16 rows. Its integer products, exact, are a computation of
+two parts (codes with z, coefficients with γ), whose place micro-kernels of an ISA take; the rest is float64
+in canonical order, here with 4 and 126 for six bits, 2 and 15 for four:
 
-    x = 4 · (256 Σ u6·zh + Σ u6·zl) - 126 Σz        exact
+    x = 4 · (256 Σ u·zh + Σ u·zl) - 126 Σz          exact
     y = 256 Σ hi·γ + Σ lo·γ - 32768 Σγ              exact
     l̂ = f32((S·t) · x + (sa·τ) · y)
     b = f32(((N·Zn + A·Gn) + K·κ) · (1 + 2⁻²²) + 2⁻¹⁴⁷)
@@ -14,9 +15,9 @@ micro-kernels of an ISA take; the rest is float64 in canonical order:
 The factor and 2⁻¹⁴⁷ are more than the casts to float32 lose, denormals included. A logit of `lm_head`
 overflows from 2⁶⁴ on (its sums are lifted); K·κ is at least 2⁻²² ‖e‖‖h‖, so that b is far beyond 2⁴⁰ there.
 
-Slots: b0 plane1, b1 bounds, b2 z int8 [2][W], b3 γ int8 [2][64], b4 query f64 [8] = t, Σz, τ, Σγ, Zn, Gn, κ,
-0; b5 l̂ [16 · count], b6 ub [16 · count], b7 [count][2]: the largest l̂ and ub of each block; s0 count of
-blocks, s1 W / 256.
+Slots: b0 rows, b1 bounds, b2 z int8 [2][W], b3 γ int8 [2][64], b4 query f64 [8] = t, Σz, τ, Σγ, Zn, Gn, κ, 0;
+b5 l̂ [16 · count], b6 ub [16 · count], b7 [count][2]: the largest l̂ and ub of each block; s0 count of blocks,
+s1 W / 256.
 """
 
 from __future__ import annotations
@@ -42,7 +43,33 @@ LINE = 64
 PARTS = 4
 """Lines of columns in a group; three lines of plane 1."""
 
-MicroKernel = Callable[[], tirx.PrimFunc]
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of ``bits``: u stands for ``step`` · u - ``center`` in units of S.
+
+    A row is two lines of coefficients, then for each group of 256 columns two lines of nibbles (the upper
+    four bits of columns j and 64 + j, of 128 + j and 192 + j) and, of six bits, a line with the other two of
+    all four.
+    """
+
+    bits: int
+    step: float
+    center: float
+
+    @property
+    def lines(self) -> int:
+        """Of a group."""
+        return self.bits // 2
+
+    @property
+    def has_crumbs(self) -> bool:
+        return self.bits == 6
+
+
+CODES = {codes.bits: codes for codes in (Codes(6, 4.0, 126.0), Codes(4, 2.0, 15.0))}
+
+MicroKernel = Callable[[Codes], tirx.PrimFunc]
 
 
 @dataclass(frozen=True)
@@ -51,20 +78,21 @@ class Products:
 
     ``codes`` builds ``(rows u8 [1][4][lines][64], z i8 [2][groups][4][64], sums i32 [1][2][4])``,
     ``coefficients`` builds ``(rows u8 [1][4][lines][64], gamma i8 [2][64], sums i32 [1][2][4])``. They
-    declare ``groups = T.int32()``; lines = 2 + 3 · groups, of which the first two are the coefficients.
+    declare ``groups = T.int32()``; lines = 2 + lines of the codes · groups.
     """
 
     codes: MicroKernel
     coefficients: MicroKernel
 
 
-def screen(products: Products) -> tirx.PrimFunc:
-    """The kernel with the micro-kernels of a tier in the place of its products."""
-    function = _loop_nest()
+def screen(products: Products, bits: int) -> tirx.PrimFunc:
+    """The kernel for codes of ``bits``, with the micro-kernels of a tier in the place of its products."""
+    codes = CODES[bits]
+    function = _loop_nest(codes)
     groups = next(parameter for parameter in function.params if parameter.name == "groups")
     schedule = Schedule(function)
-    _tensorize(schedule, "codes", _describe_codes(groups), products.codes())
-    _tensorize(schedule, "coefficients", _describe_coefficients(groups), products.coefficients())
+    _tensorize(schedule, "codes", _describe_codes(groups, codes), products.codes(codes))
+    _tensorize(schedule, "coefficients", _describe_coefficients(groups, codes), products.coefficients(codes))
     return _bind_groups(schedule.mod["main"])
 
 
@@ -101,10 +129,13 @@ def _interleaved_sum(x: Expr, y: Expr, size: int) -> Expr:
     return T.Shuffle([x, y], low) + T.Shuffle([x, y], high)
 
 
-def _code(rows: Expr, block: Expr, row: Expr, group: Expr, part: Expr, j: Expr) -> Expr:
-    """The six bits of plane 1 for column 64 · part + j of a group."""
-    nibble = T.shift_right(T.cast(rows[block, row, 2 + group * 3 + part // 2, j], "int32"), part % 2 * 4)
-    crumb = T.shift_right(T.cast(rows[block, row, 4 + group * 3, j], "int32"), part * 2)
+def _code(codes: Codes, rows: Expr, block: Expr, row: Expr, group: Expr, part: Expr, j: Expr) -> Expr:
+    """The code of column 64 · part + j of a group."""
+    first = 2 + group * codes.lines
+    nibble = T.shift_right(T.cast(rows[block, row, first + part // 2, j], "int32"), part % 2 * 4)
+    if not codes.has_crumbs:
+        return T.bitwise_and(nibble, 15)
+    crumb = T.shift_right(T.cast(rows[block, row, first + 2, j], "int32"), part * 2)
     return T.bitwise_and(nibble, 15) * 4 + T.bitwise_and(crumb, 3)
 
 
@@ -112,7 +143,9 @@ def _coefficient(gamma: Expr, j: Expr) -> Expr:
     return T.cast(gamma[0, j], "int32") * 256 + T.cast(gamma[1, j], "int32")
 
 
-def _loop_nest() -> tirx.PrimFunc:
+def _loop_nest(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True)
     def main(
         plane1: T.handle,
@@ -127,7 +160,7 @@ def _loop_nest() -> tirx.PrimFunc:
         groups: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
-        P = T.match_buffer(plane1, (count * FOURS, FEW, groups * 3 + 2, LINE), "uint8")
+        P = T.match_buffer(plane1, (count * FOURS, FEW, groups * lines + 2, LINE), "uint8")
         B = T.match_buffer(bounds, (count, 5, ROWS), "float32")
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8")
         G = T.match_buffer(coefficients, (2, LINE), "int8")
@@ -152,19 +185,19 @@ def _loop_nest() -> tirx.PrimFunc:
                             )
                             T.reads(
                                 sums[vf, vl, vi],
-                                P[vn * FOURS + vf, vi, 0 : groups * 3 + 2, 0:LINE],
+                                P[vn * FOURS + vf, vi, 0 : groups * lines + 2, 0:LINE],
                                 Z[vl, vg, vp, vj],
                             )
                             T.writes(sums[vf, vl, vi])
                             sums[vf, vl, vi] = sums[vf, vl, vi] + _code(
-                                P, vn * FOURS + vf, vi, vg, vp, vj
+                                codes, P, vn * FOURS + vf, vi, vg, vp, vj
                             ) * T.cast(Z[vl, vg, vp, vj], "int32")
                     for i, half, j in T.grid(FEW, 2, LINE):
                         with T.sblock("coefficients"):
                             vn, vf, vi, vh, vj = T.axis.remap("SSSSR", [n, few, i, half, j])
                             T.reads(
                                 scaled[vf, vh, vi],
-                                P[vn * FOURS + vf, vi, 0 : groups * 3 + 2, 0:LINE],
+                                P[vn * FOURS + vf, vi, 0 : groups * lines + 2, 0:LINE],
                                 G[0:2, vj],
                             )
                             T.writes(scaled[vf, vh, vi])
@@ -177,47 +210,53 @@ def _loop_nest() -> tirx.PrimFunc:
                         sums[0:FOURS, 0:2, 0:FEW], scaled[0:FOURS, 0:2, 0:FEW], B[vn, 0:5, 0:ROWS], Q[0:8]
                     )
                     T.writes(L[vn, 0:ROWS], U[vn, 0:ROWS], M[vn, 0:2])
-                    bound_block(sums, scaled, B, Q, L, U, M, vn)
+                    bound_block(sums, scaled, codes.step, codes.center, B, Q, L, U, M, vn)
 
     return main
 
 
-def _describe_codes(groups: tirx.Var) -> tirx.PrimFunc:
+def _describe_codes(groups: tirx.Var, codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)  # `groups` belongs to the kernel
     def description(rows: T.handle, state: T.handle, sums: T.handle) -> None:
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             for i, plane, g, part, j in T.grid(FEW, 2, groups, PARTS, LINE):
                 with T.sblock("codes"):
                     vi, vl, vg, vp, vj = T.axis.remap("SSRRR", [i, plane, g, part, j])
-                    T.reads(C[0, vl, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], Z[vl, vg, vp, vj])
+                    T.reads(C[0, vl, vi], P[0, vi, 0 : groups * lines + 2, 0:LINE], Z[vl, vg, vp, vj])
                     T.writes(C[0, vl, vi])
-                    C[0, vl, vi] = C[0, vl, vi] + _code(P, 0, vi, vg, vp, vj) * T.cast(
+                    C[0, vl, vi] = C[0, vl, vi] + _code(codes, P, 0, vi, vg, vp, vj) * T.cast(
                         Z[vl, vg, vp, vj], "int32"
                     )
 
     return description
 
 
-def _describe_coefficients(groups: tirx.Var) -> tirx.PrimFunc:
+def _describe_coefficients(groups: tirx.Var, codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def description(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], G[0:2, 0:LINE])
+            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
             T.writes(C[0, 0:2, 0:FEW])
             for i, half, j in T.grid(FEW, 2, LINE):
                 with T.sblock("coefficients"):
                     vi, vh, vj = T.axis.remap("SSR", [i, half, j])
-                    T.reads(C[0, vh, vi], P[0, vi, 0 : groups * 3 + 2, 0:LINE], G[0:2, vj])
+                    T.reads(C[0, vh, vi], P[0, vi, 0 : groups * lines + 2, 0:LINE], G[0:2, vj])
                     T.writes(C[0, vh, vi])
                     C[0, vh, vi] = C[0, vh, vi] + T.cast(P[0, vi, vh, vj], "int32") * _coefficient(G, vj)
 

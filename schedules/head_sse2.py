@@ -13,7 +13,7 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
 from .head_portable import coefficients
-from .head_screen import FEW, LINE, PARTS, Products, screen, sum_four
+from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
 from .tier import Tier
 
 LANES = 4
@@ -21,20 +21,24 @@ QUARTER = 16
 """Bytes of a register."""
 
 
-def head_screen_sse2(tier: Tier) -> tirx.PrimFunc:
-    return screen(Products(_codes, coefficients))
+def head_screen_sse2(tier: Tier, bits: int) -> tirx.PrimFunc:
+    return screen(Products(_codes, coefficients), bits)
 
 
-def _codes() -> tirx.PrimFunc:
+def _codes(codes: Codes) -> tirx.PrimFunc:
+    lines = codes.lines
+
     @T.prim_func(s_tir=True, check_well_formed=False)
     def codes_sse2(rows: T.handle, state: T.handle, sums: T.handle) -> None:
         groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * 3 + 2, LINE), "uint8", offset_factor=1)
+        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
         Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
         C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
         with T.sblock("root"):
             T.reads(
-                C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * 3 + 2, 0:LINE], Z[0:2, 0:groups, 0:PARTS, 0:LINE]
+                C[0, 0:2, 0:FEW],
+                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
+                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
             )
             T.writes(C[0, 0:2, 0:FEW])
             acc = T.alloc_buffer((2, LANES), "int32", scope="global")
@@ -46,7 +50,7 @@ def _codes() -> tirx.PrimFunc:
                     for part in T.unroll(PARTS):
                         for plane in T.unroll(2):
                             acc[plane, vector(0, LANES)] = acc[plane, vector(0, LANES)] + _products(
-                                _decode(P, i, g, part, quarter),
+                                _decode(codes, P, i, g, part, quarter),
                                 Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
                             )
                 for plane in T.unroll(2):
@@ -59,12 +63,15 @@ def _codes() -> tirx.PrimFunc:
     return codes_sse2
 
 
-def _decode(rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:
+def _decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:
     """Codes of 16 columns of a part: uint8x16; the masks cut off what crosses a byte."""
-    nibbles = rows.vload([0, row, 2 + group * 3 + part // 2, quarter * QUARTER], "uint8x16")
-    crumbs = rows.vload([0, row, 4 + group * 3, quarter * QUARTER], "uint8x16")
-    high = _shift(T.shift_left, _shift(T.shift_right, nibbles, part % 2 * 4), 2)
-    low = _shift(T.shift_right, crumbs, part * 2)
+    first = 2 + group * codes.lines
+    line = rows.vload([0, row, first + part // 2, quarter * QUARTER], "uint8x16")
+    nibbles = _shift(T.shift_right, line, part % 2 * 4)
+    if not codes.has_crumbs:
+        return T.bitwise_and(nibbles, T.broadcast(T.uint8(15), QUARTER))
+    high = _shift(T.shift_left, nibbles, 2)
+    low = _shift(T.shift_right, rows.vload([0, row, first + 2, quarter * QUARTER], "uint8x16"), part * 2)
     return T.bitwise_or(
         T.bitwise_and(high, T.broadcast(T.uint8(60), QUARTER)),
         T.bitwise_and(low, T.broadcast(T.uint8(3), QUARTER)),

@@ -18,6 +18,29 @@ f32, f64 = np.float32, np.float64
 
 
 @dataclass(frozen=True)
+class Plane:
+    """What a screening reads: rows u8 [16 * blocks][bytes], bounds [blocks][5][16]; codes of 6 or 4 bits."""
+
+    rows: Array
+    bounds: Array
+    bits: int
+
+    def coefficients(self) -> Array:
+        """q [rows][64] of all rows, those of padding included."""
+        return self.rows[:, :64].astype(np.int64) * 256 + self.rows[:, 64:128] - 32768
+
+    def codes(self) -> Array:
+        """Of all columns [rows][width]."""
+        lines = self.rows[:, 128:].reshape(len(self.rows), -1, self.bits // 2, 64).astype(np.int64)
+        parts = []
+        for part in range(4):
+            nibble = lines[:, :, part // 2] >> (4 * (part % 2)) & 15
+            crumb = lines[:, :, 2] >> (2 * part) & 3 if self.bits == 6 else None
+            parts.append(nibble if crumb is None else nibble * 4 + crumb)
+        return np.stack(parts, axis=2).reshape(len(self.rows), -1)
+
+
+@dataclass(frozen=True)
 class Sections:
     """Sections as arrays: plane1 [16 * blocks][bytes], plane2 [V][bytes], bounds [blocks][5][16], ..."""
 
@@ -38,24 +61,14 @@ class Sections:
     def width(self) -> int:
         return len(self.components)
 
-    def coefficients(self) -> Array:
-        """q [rows][64] of all rows, those of padding included."""
-        return self.plane1[:, :64].astype(np.int64) * 256 + self.plane1[:, 64:128] - 32768
-
-    def first_codes(self) -> Array:
-        """The top six bits of the codes [rows][width]."""
-        lines = self.plane1[:, 128:].reshape(len(self.plane1), -1, 3, 64).astype(np.int64)
-        parts = []
-        for part in range(4):
-            nibble = lines[:, :, part // 2] >> (4 * (part % 2)) & 15
-            crumb = lines[:, :, 2] >> (2 * part) & 3
-            parts.append(nibble * 4 + crumb)
-        return np.stack(parts, axis=2).reshape(len(self.plane1), -1)
+    @property
+    def first(self) -> Plane:
+        return Plane(self.plane1, self.bounds, 6)
 
     def row(self, v: int) -> Array:
         """The bfloat16 bits of a row, entry by entry."""
         step = f64(self.bounds[v // 16, 0, v % 16])
-        top = self.first_codes()[v]
+        top = self.first.codes()[v]
         bits = np.empty(self.width, np.uint32)
         for column in range(self.width):
             group, part, j = column // 256, column % 256 // 64, column % 64
@@ -138,14 +151,15 @@ class Screened:
     bounds: Array  # f32 [rows]: how far the logit may be from the estimate
 
 
-def screen(sections: Sections, query: Query) -> Screened:
-    """Every row, those of padding included, in the float order of kernel head_screen."""
+def screen(plane: Plane, query: Query) -> Screened:
+    """Every row, those of padding included, in the float order of kernels head_screen."""
     t, zs, tau, gs, z_norm, g_norm, kappa = (f64(x) for x in query.numbers[:7])
     z = query.state[0].astype(np.int64) * 256 + query.state[1]
     gamma = query.coefficients[0].astype(np.int64) * 256 + query.coefficients[1]
-    step, unit, n, a, k = (sections.bounds[:, i].reshape(-1).astype(f64) for i in range(5))
-    x = 4.0 * (sections.first_codes() @ z).astype(f64) - 126.0 * zs
-    y = ((sections.coefficients() + 32768) @ gamma).astype(f64) - 32768.0 * gs
+    step, unit, n, a, k = (plane.bounds[:, i].reshape(-1).astype(f64) for i in range(5))
+    multiple, center = {6: (4.0, 126.0), 4: (2.0, 15.0)}[plane.bits]
+    x = multiple * (plane.codes() @ z).astype(f64) - center * zs
+    y = ((plane.coefficients() + 32768) @ gamma).astype(f64) - 32768.0 * gs
     with np.errstate(all="ignore"):
         estimates = ((step * t) * x + (unit * tau) * y).astype(f32)
         bounds = (((n * z_norm + a * g_norm) + k * kappa) * (1 + 2.0**-22) + 2.0**-147).astype(f32)

@@ -168,7 +168,7 @@ def test_no_logit_is_outside_its_bound(kind: str, state: str, shape: tuple[int, 
     if not hidden.any():  # a full pass computes these
         return
     sections = packed(table)
-    result = screen(sections, query(sections, hidden))
+    result = screen(sections.first, query(sections, hidden))
     with np.errstate(all="ignore"):
         exact = canonical.lm_head(padded(table), hidden)
         error = np.abs(exact.astype(np.float64) - result.estimates[: len(table)])
@@ -186,7 +186,7 @@ def test_screening_leaves_few_rows() -> None:
     for hidden in hidden_states(rng, 5, 512) + f32(0.05) * canonical.bf16_to_f32(table[:5]):
         rounded = canonical.round_significant(hidden, 16)
         exact = canonical.lm_head(table, rounded)
-        result = screen(sections, query(sections, rounded))
+        result = screen(sections.first, query(sections, rounded))
         leader = exact[result.estimates[: len(table)].argmax()]
         survivors = ~(result.uppers[: len(table)] < leader)
         assert survivors[exact.argmax()]

@@ -14,7 +14,7 @@ from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.head_avx512vnni import head_screen_avx512vnni
 from edgebit.schedules.head_portable import head_screen_portable
 from edgebit.schedules.tier import TIERS
-from tests.head_reference import Query, Sections, screen
+from tests.head_reference import Plane, Query, Sections, screen
 from tests.schedules import canonical
 from tests.schedules.harness import TIER_NAMES, Call, Program, link, same_bits
 from tests.schedules.ternary_cases import vpdpbusd_model
@@ -23,7 +23,8 @@ Array = npt.NDArray[Any]
 Generator = np.random.Generator
 f32 = np.float32
 
-KERNELS = ("head_screen", "head_rows", "lm_head", "lm_head_rows", "lm_head_int8", "embedding_int8")
+SCREENS = {6: "head_screen", 4: "head_screen_u4"}  # by bits of a code
+KERNELS = (*SCREENS.values(), "head_rows", "lm_head", "lm_head_rows", "lm_head_int8", "embedding_int8")
 
 
 MODELLED, PORTABLE = "avx512vnni-modelled", "portable"
@@ -39,25 +40,34 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     def build() -> dict[str, Any]:
         kernels: dict[str, Any] = {name: kernel(name, tier) for name in KERNELS}
         if request.param == MODELLED:
-            kernels["head_screen"] = head_screen_avx512vnni(tier, dot_product=vpdpbusd_model)
+            for bits, name in SCREENS.items():
+                kernels[name] = head_screen_avx512vnni(tier, bits, dot_product=vpdpbusd_model)
         if request.param == PORTABLE:
-            kernels["head_screen"] = head_screen_portable(tier)
+            for bits, name in SCREENS.items():
+                kernels[name] = head_screen_portable(tier, bits)
         return kernels
 
     return link(build, tier, tmp_path_factory.mktemp(f"head-{request.param}"))
 
 
-def random_sections(rng: Generator, rows: int, groups: int) -> Sections:
-    """Any bytes are planes: codes, coefficients, escapes and outliers without an embedding behind them."""
-    blocks, width = -(-rows // 16), 256 * groups
-    escapes = rng.integers(0, 6, rows)
-    columns = [np.sort(rng.choice(width, n, replace=False)) for n in escapes]
+def random_plane(rng: Generator, rows: int, groups: int, bits: int) -> Plane:
+    blocks = -(-rows // 16)
     bounds = np.abs(rng.standard_normal((blocks, 5, 16))).astype(f32)
     bounds[:, 0] = np.exp2(rng.integers(-30, 10, (blocks, 16)))
+    row_bytes = 128 + 32 * bits * groups
+    return Plane(rng.integers(0, 256, (16 * blocks, row_bytes), dtype=np.uint8), bounds, bits)
+
+
+def random_sections(rng: Generator, rows: int, groups: int) -> Sections:
+    """Any bytes are planes: codes, coefficients, escapes and outliers without an embedding behind them."""
+    width = 256 * groups
+    first = random_plane(rng, rows, groups, 6)
+    escapes = rng.integers(0, 6, rows)
+    columns = [np.sort(rng.choice(width, n, replace=False)) for n in escapes]
     return Sections(
-        plane1=rng.integers(0, 256, (16 * blocks, 128 + 192 * groups), dtype=np.uint8),
+        plane1=first.rows,
         plane2=rng.integers(0, 256, (rows, 320 * groups), dtype=np.uint8),
-        bounds=bounds,
+        bounds=first.bounds,
         escape_index=np.concatenate([[0], np.cumsum(escapes)]).astype(np.uint32),
         escapes=np.stack([np.concatenate(columns), rng.integers(0, 1 << 16, escapes.sum())], axis=1).astype(
             np.uint16
@@ -84,16 +94,16 @@ def plane_sum(planes: Array) -> float:
 
 @dataclass(frozen=True)
 class Screening:
-    """A call of head_screen on all blocks, or on some of them from `first` on."""
+    """A call of a screening kernel on all blocks, or on some of them from `first` on."""
 
-    sections: Sections
+    plane: Plane
     query: Query
 
     def buffers(self) -> dict[str, Array]:
-        rows = len(self.sections.plane1)
+        rows = len(self.plane.rows)
         return {
-            "plane1": self.sections.plane1,
-            "bounds": self.sections.bounds,
+            "rows": self.plane.rows,
+            "bounds": self.plane.bounds,
             "state": self.query.state,
             "coefficients": self.query.coefficients,
             "query": self.query.numbers,
@@ -103,32 +113,33 @@ class Screening:
         }
 
     def call(self, first: int = 0, count: int | None = None) -> Call:
-        row_bytes = self.sections.plane1.shape[1]
+        row_bytes = self.plane.rows.shape[1]
         return Call(
-            "head_screen",
+            SCREENS[self.plane.bits],
             (
-                ("plane1", first * 16 * row_bytes),
+                ("rows", first * 16 * row_bytes),
                 ("bounds", first * 320),
                 *("state", "coefficients", "query"),
                 ("estimates", first * 64),
                 ("uppers", first * 64),
                 ("maxima", first * 8),
             ),
-            (len(self.sections.bounds) if count is None else count, self.sections.width // 256),
+            (len(self.plane.bounds) if count is None else count, self.query.state.shape[1] // 256),
         )
 
     def check(self, program: Program) -> None:
         after = program.run(self.buffers(), [self.call()])
-        expected = screen(self.sections, self.query)
+        expected = screen(self.plane, self.query)
         same_bits(after["estimates"], expected.estimates)
         same_bits(after["uppers"], expected.uppers)
         same_bits(after["maxima"], expected.maxima)
 
 
+@pytest.mark.parametrize("bits", SCREENS)
 @pytest.mark.parametrize("groups", [1, 2, 3, 10])
-def test_screening_any_width(program: Program, groups: int) -> None:
+def test_screening_any_width(program: Program, groups: int, bits: int) -> None:
     rng = np.random.default_rng(groups)
-    Screening(random_sections(rng, 33, groups), random_query(rng, groups)).check(program)
+    Screening(random_plane(rng, 33, groups, bits), random_query(rng, groups)).check(program)
 
 
 def with_infinite_norms(bounds: Array) -> Array:
@@ -138,17 +149,17 @@ def with_infinite_norms(bounds: Array) -> Array:
     return changed
 
 
-EXTREMES: dict[str, Callable[[Sections, Query], tuple[Sections, Query]]] = {
-    "all codes 63, z = -32896": lambda s, q: (
-        replace(s, plane1=np.full_like(s.plane1, 255)),
+EXTREMES: dict[str, Callable[[Plane, Query], tuple[Plane, Query]]] = {
+    "all codes as large as can be, z = -32896": lambda s, q: (
+        replace(s, rows=np.full_like(s.rows, 255)),
         replace(q, state=np.full_like(q.state, -128), coefficients=np.full_like(q.coefficients, -128)),
     ),
-    "all codes 63, z = 32639": lambda s, q: (
-        replace(s, plane1=np.full_like(s.plane1, 255)),
+    "all codes as large as can be, z = 32639": lambda s, q: (
+        replace(s, rows=np.full_like(s.rows, 255)),
         replace(q, state=np.full_like(q.state, 127), coefficients=np.full_like(q.coefficients, 127)),
     ),
     "rows of padding": lambda s, q: (
-        replace(s, plane1=np.zeros_like(s.plane1), bounds=np.zeros_like(s.bounds)),
+        replace(s, rows=np.zeros_like(s.rows), bounds=np.zeros_like(s.bounds)),
         q,
     ),
     "infinite bounds": lambda s, q: (replace(s, bounds=with_infinite_norms(s.bounds)), q),
@@ -162,19 +173,21 @@ EXTREMES: dict[str, Callable[[Sections, Query], tuple[Sections, Query]]] = {
 }
 
 
+@pytest.mark.parametrize("bits", SCREENS)
 @pytest.mark.parametrize("extreme", EXTREMES)
-def test_screening_extremes(program: Program, extreme: str) -> None:
+def test_screening_extremes(program: Program, extreme: str, bits: int) -> None:
     rng = np.random.default_rng(7)
-    sections, query = EXTREMES[extreme](random_sections(rng, 32, 10), random_query(rng, 10))
+    plane, query = EXTREMES[extreme](random_plane(rng, 32, 10, bits), random_query(rng, 10))
     sums = (plane_sum(query.state), plane_sum(query.coefficients))
     numbers = query.numbers.copy()
     numbers[[1, 3]] = sums
-    Screening(sections, replace(query, numbers=numbers)).check(program)
+    Screening(plane, replace(query, numbers=numbers)).check(program)
 
 
-def test_screening_may_be_split_over_threads(program: Program) -> None:
+@pytest.mark.parametrize("bits", SCREENS)
+def test_screening_may_be_split_over_threads(program: Program, bits: int) -> None:
     rng = np.random.default_rng(8)
-    screening = Screening(random_sections(rng, 80, 2), random_query(rng, 2))
+    screening = Screening(random_plane(rng, 80, 2, bits), random_query(rng, 2))
     whole = program.run(screening.buffers(), [screening.call()])
     split = program.run(
         screening.buffers(), [screening.call(2, 3), screening.call(0, 1), screening.call(1, 1)]

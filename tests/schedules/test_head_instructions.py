@@ -15,7 +15,7 @@ from tests.schedules.test_float_instructions import (
 )
 from tests.schedules.test_ternary_instructions import body, innermost_loop
 
-KERNELS = ("head_screen", "head_rows", "lm_head_rows", "lm_head_int8", "embedding_int8")
+KERNELS = ("head_screen", "head_screen_u4", "head_rows", "lm_head_rows", "lm_head_int8", "embedding_int8")
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -32,18 +32,22 @@ def test_no_rounding_of_its_own_no_calls_and_a_small_stack(tier_name: str, name:
 
 
 @pytest.mark.parametrize(
-    ("tier_name", "instruction", "products", "at_most"),
+    ("name", "tier_name", "instruction", "products", "at_most"),
     [
-        ("avx512vnni", "vpdpbusd", 8, 4.3),
-        ("avx2", "vpmaddubsw", 16, 5.9),
-        ("dotprod", "sdot", 32, 4.0),
-        ("neon", "smlal2", 24, 7.3),
+        ("head_screen", "avx512vnni", "vpdpbusd", 8, 4.3),
+        ("head_screen", "avx2", "vpmaddubsw", 16, 5.9),
+        ("head_screen", "dotprod", "sdot", 32, 4.0),
+        ("head_screen", "neon", "smlal2", 24, 7.3),
+        ("head_screen_u4", "avx512vnni", "vpdpbusd", 8, 2.8),
+        ("head_screen_u4", "avx2", "vpmaddubsw", 16, 3.9),
+        ("head_screen_u4", "dotprod", "sdot", 32, 2.3),
+        ("head_screen_u4", "neon", "smlal2", 24, 5.1),
     ],
 )
 def test_screening_loop_has_few_instructions(
-    tier_name: str, instruction: str, products: int, at_most: float
+    name: str, tier_name: str, instruction: str, products: int, at_most: float
 ) -> None:
     """A group of 256 columns needs ``products`` instructions of the kind, and so many in all for each."""
-    loop = innermost_loop(body(tier_name, "head_screen"), instruction)
+    loop = innermost_loop(body(tier_name, name), instruction)
     assert loop.count(instruction) == products
     assert len(loop) / products <= at_most
