@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,14 @@ def sections_of(made: Mapping[str, tuple[int, Callable[[], Iterator[bytes]]]], r
     )
 
 
+def codes_of(made: Mapping[str, tuple[int, Callable[[], Iterator[bytes]]]], rows: int) -> Plane:
+    """What an `S4Packer` makes."""
+    data = {name: b"".join(chunks()) for name, (_size, chunks) in made.items()}
+    assert {name: len(content) for name, content in data.items()} == {name: made[name][0] for name in made}
+    codes = np.frombuffer(data["codes"], np.uint8).reshape(-(-rows // 16) * 16, -1)
+    return Plane(codes, np.frombuffer(data["code_bounds"], "<f4").reshape(-1, 5, 16), 4)
+
+
 @dataclass(frozen=True)
 class Query:
     """A hidden state as screening reads it: codes int8 [2][width] and [2][64], numbers f64 [8]."""
@@ -108,14 +117,14 @@ class Query:
     numbers: Array
 
 
-def query(sections: Sections, hidden: Array) -> Query:
-    """Of a hidden state [P], P a multiple of 64; finite and not all zero."""
+def query(sections: Sections, hidden: Array, rotated: bool = False) -> Query:
+    """Of a hidden state [P], P a multiple of 64; finite, not all zero. ``rotated``: for codes of 4 bits."""
     matrix = sections.components.astype(f64)
     h = np.zeros(sections.width)
     h[: hidden.size] = hidden
     g = matrix.T @ h
     w = h - matrix @ g
-    t, z, left = _codes(h)
+    t, z, left = _codes(rotation(sections.width) @ w if rotated else h)
     tau, gamma, left_of_g = _codes(g / sections.sigma)
     n = hidden.size / 64 + 6
     gamma_n = n * 2.0**-24 / (1 - n * 2.0**-24)
@@ -128,6 +137,29 @@ def query(sections: Sections, hidden: Array) -> Query:
     norms = (np.linalg.norm(w) * (1 + 1e-9), np.linalg.norm(tau * gamma) * (1 + 1e-9))
     numbers = np.array([t, z.sum(), tau, gamma.sum(), *norms, kappa * (1 + 1e-6), 0.0])
     return Query(_planes(z), _planes(gamma), numbers)
+
+
+@cache
+def rotation(width: int) -> Array:
+    """The matrix of edgebit/compiler/head_rotation.py, written out."""
+    hadamard = np.array([[1.0]])
+    while len(hadamard) < 256:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    blocks = np.kron(np.eye(width // 256), hadamard / 16)
+    deal = np.zeros((width, width))
+    for i in range(width):
+        deal[i, i % (width // 256) * 256 + i // (width // 256)] = 1.0
+    signs = [_sign(i) for i in range(2 * width)]
+    return blocks @ np.diag(signs[width:]) @ deal @ blocks @ np.diag(signs[:width])
+
+
+def _sign(i: int) -> float:
+    """The top bit of splitmix64."""
+    mask = 2**64 - 1
+    x = (i + 1) * 0x9E3779B97F4A7C15 & mask
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & mask
+    return -1.0 if (x ^ x >> 31) >> 63 else 1.0
 
 
 def _codes(x: Array) -> tuple[float, Array, Array]:

@@ -36,6 +36,15 @@ class Coded:
         """What the units stand for: as `decoded` where nothing was clipped."""
         return self._scaled(self.units)
 
+    @property
+    def screened_steps(self) -> F32:
+        """ê, what the top six bits stand for, in steps S."""
+        return np.float32(4.0) * (self.codes >> np.uint16(10)) - np.float32(126.0)
+
+    @property
+    def screened(self) -> F32:
+        return np.asarray(self.screened_steps * np.ldexp(np.float32(1.0), self.exponents)[:, None])
+
     def _scaled(self, units: F32) -> F32:
         return units * np.ldexp(np.float32(1.0), self.exponents - 8)[:, None]
 

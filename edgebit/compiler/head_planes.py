@@ -35,23 +35,29 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from edgebit.compiler.head_bounds import (
+    BOUNDS,
+    GROUP,
+    LOST,
+    ROW_COEFFICIENTS,
+    U8,
+    bounds_section,
+    coefficient_bytes,
+    quantise,
+    round_up,
+    squares,
+    whole,
+)
 from edgebit.compiler.head_codes import F32, U16, Coded, encode, step_exponents
 from edgebit.compiler.head_components import COMPONENTS, OUTLIERS, Components, Floats
+from edgebit.compiler.head_survivors import SurvivorCount
 from edgebit.compiler.memory import align
 from edgebit.compiler.weights import ROWS, Array, Chunks, bfloat16_rows
 from edgebit.errors import CompileError
 
-GROUP = 256
-"""Columns of a group of lines; the plane width is a multiple."""
-
-_LARGEST_COEFFICIENT = 32500
 _MOST_ESCAPES = 1 / 8  # of the entries: beyond, the planes are larger than the table by half
-_BOUND_BITS = 12
-_LOST = 1e-9  # more than float64 loses in any of the sums, relative to their terms
 _ROW_BLOCK = 256  # rows worked on at a time: they stay in the cache
 _INDEXABLE = 2**31  # bytes of a section that kernels can index
-
-U8 = npt.NDArray[np.uint8]
 
 
 class PlanesDoNotPay(CompileError):
@@ -66,18 +72,26 @@ class PlanePacker:
     """
 
     def __init__(
-        self, name: str, rows: int, columns: int, data: Callable[[], Array], components: Components
+        self,
+        name: str,
+        rows: int,
+        columns: int,
+        data: Callable[[], Array],
+        components: Components,
+        count: SurvivorCount | None = None,
     ) -> None:
+        """``count`` is told how every row is screened."""
         self.name, self.rows, self.columns = name, rows, columns
         self.width = align(columns, GROUP)
         self._data = data
         self._components = components
+        self._count = count
         if columns < COMPONENTS:
             raise PlanesDoNotPay(f"tensor {name}: {columns} columns, planes need at least {COMPONENTS}")
         if self._padded_rows * self._plane2_bytes >= _INDEXABLE:
             raise PlanesDoNotPay(f"tensor {name}: {rows} × {columns} values are more than planes can index")
         self._coefficients = np.zeros((rows, COMPONENTS), np.int16)
-        self._bounds = np.zeros((self._padded_rows, 5), np.float32)
+        self._bounds = np.zeros((self._padded_rows, BOUNDS), np.float32)
         self._exponents = np.zeros(rows, np.int32)
         self._outliers = np.zeros((rows, OUTLIERS), np.uint16)
         self._escapes: list[U16] = []
@@ -87,7 +101,7 @@ class PlanePacker:
     @property
     def screened_bytes(self) -> int:
         """What screening reads for each hidden state."""
-        return self._padded_rows * (self._plane1_bytes + self._bounds.itemsize * 5)
+        return self._padded_rows * (self._plane1_bytes + self._bounds.itemsize * BOUNDS)
 
     @property
     def escape_count(self) -> int:
@@ -98,17 +112,16 @@ class PlanePacker:
         components = np.zeros((self.width, COMPONENTS), np.float32)
         components[: self.columns] = self._components.matrix
         index = np.concatenate([[0], np.cumsum(self._escape_counts)])
-        blocks = self._bounds.reshape(-1, ROWS, 5).transpose(0, 2, 1)
         outliers = np.concatenate([self._components.outliers.astype(np.uint16), self._outliers.reshape(-1)])
         return {
             "plane1": (self._padded_rows * self._plane1_bytes, self._plane1),
             "plane2": (self.rows * self._plane2_bytes, self._plane2),
-            "bounds": _whole(blocks.astype("<f4")),
-            "escape_index": _whole(index.astype("<u4")),
+            "bounds": bounds_section(self._bounds),
+            "escape_index": whole(index.astype("<u4")),
             "escapes": (self.escape_count * 4, lambda: (e.astype("<u2").tobytes() for e in self._escapes)),
-            "outliers": _whole(outliers.astype("<u2")),
-            "components": _whole(components.astype("<f4")),
-            "sigma": _whole(self._components.sigma.astype("<f8")),
+            "outliers": whole(outliers.astype("<u2")),
+            "components": whole(components.astype("<f4")),
+            "sigma": whole(self._components.sigma.astype("<f8")),
         }
 
     @property
@@ -117,7 +130,7 @@ class PlanePacker:
 
     @property
     def _plane1_bytes(self) -> int:
-        return 2 * COMPONENTS + self.width * 3 // 4
+        return ROW_COEFFICIENTS + self.width * 3 // 4
 
     @property
     def _plane2_bytes(self) -> int:
@@ -151,16 +164,16 @@ class PlanePacker:
             lost = (coded.values[row, column].astype(np.float64) - coded.rounded[row, column]) ** 2
             rho = np.sqrt(np.bincount(row, weights=lost, minlength=len(bits)))
             self._coefficients[rows], self._bounds[rows] = bound.measure(coded, rho)
+            if self._count is not None:
+                self._count.add(rows, coded.screened, self._coefficients[rows], self._bounds[rows])
 
     def _plane1(self) -> Iterator[bytes]:
         for rows, bits in self._blocks():
             codes = self._codes(rows, bits)
             top = (codes >> np.uint16(10)).astype(np.uint8).reshape(len(bits), -1, 4, 64)
             packed = np.empty((len(bits), self._plane1_bytes), np.uint8)
-            coefficients = self._coefficients[rows].astype(np.int32) + 32768
-            packed[:, :COMPONENTS] = coefficients >> 8
-            packed[:, COMPONENTS : 2 * COMPONENTS] = coefficients & 255
-            lines = packed[:, 2 * COMPONENTS :].reshape(len(bits), -1, 3, 64)
+            packed[:, :ROW_COEFFICIENTS] = coefficient_bytes(self._coefficients[rows])
+            lines = packed[:, ROW_COEFFICIENTS:].reshape(len(bits), -1, 3, 64)
             nibbles = top >> np.uint8(2)
             lines[:, :, :2] = nibbles[:, :, 0::2] | nibbles[:, :, 1::2] << np.uint8(4)
             lines[:, :, 2] = _crumbs(top & np.uint8(3))
@@ -191,49 +204,40 @@ class _Bound:
         self.principal = components.principal
         self.sigma = components.sigma
         self.gram = self.principal.T @ self.principal
-        largest = max(1.0, float(np.abs(self.gram).sum(axis=1).max())) * (1 + _LOST)
+        largest = max(1.0, float(np.abs(self.gram).sum(axis=1).max())) * (1 + LOST)
         self.norm = np.sqrt(largest)  # p
         self.complement = max(1.0, largest - 1.0)
 
     def measure(self, coded: Coded, rho: Floats) -> tuple[npt.NDArray[np.int16], F32]:
         """q [n][64] and S, sa, N, A, K [n][5] of rows whose escapes lose ``rho`` (norms)."""
         step = np.ldexp(1.0, coded.exponents)
-        first = 4.0 * (coded.codes >> np.uint16(10)) - 126.0  # ê in steps
+        first = coded.screened_steps
         rest = coded.units - 256.0 * first  # δ̃ in steps / 256
         rest[:, self.outliers] = 0.0
         principal = rest @ self.principal
-        energy = _squares(rest)
-        remaining = energy - 2.0 * _squares(principal) + _squares_in(principal, self.gram)
-        remaining = np.sqrt(np.maximum(remaining, 0.0) + _LOST * energy) * (step / 256.0)
+        energy = squares(rest)
+        remaining = energy - 2.0 * squares(principal) + _squares_in(principal, self.gram)
+        remaining = np.sqrt(np.maximum(remaining, 0.0) + LOST * energy) * (step / 256.0)
 
         coefficients = np.empty((len(step), COMPONENTS))
         values = coded.values[:, self.outliers].astype(np.float64)
         coefficients[:, :OUTLIERS] = values - first[:, self.outliers] * step[:, None]
         coefficients[:, OUTLIERS:] = principal * (step / 256.0)[:, None]
         scaled = coefficients * self.sigma
-        unit, q = _quantise(scaled)
-        alpha = np.sqrt(_squares(scaled - q * unit[:, None].astype(np.float64)))
+        unit, q = quantise(scaled)
+        alpha = np.sqrt(squares(scaled - q * unit[:, None].astype(np.float64)))
         norms = [
-            np.sqrt(_squares(coded.values.astype(np.float64))),
-            np.sqrt(_squares(first)) * step,
-            np.sqrt(_squares(coefficients)) + self.norm * rho,
+            np.sqrt(squares(coded.values.astype(np.float64))),
+            np.sqrt(squares(first)) * step,
+            np.sqrt(squares(coefficients)) + self.norm * rho,
         ]
         bounds = [
             remaining + self.complement * rho,
             alpha + self.sigma.max() * self.norm * rho,
             np.max(norms, axis=0),
         ]
-        rounded = [_round_up(np.asarray(bound) * (1 + _LOST)) for bound in bounds]
+        rounded = [round_up(np.asarray(bound) * (1 + LOST)) for bound in bounds]
         return q, np.stack([step.astype(np.float32), unit, *rounded], axis=1)
-
-
-def _quantise(scaled: Floats) -> tuple[F32, npt.NDArray[np.int16]]:
-    """sa [n] and q [n][64] with scaled ≈ sa q, |q| ≤ 32500."""
-    largest = np.abs(scaled).max(axis=1) / _LARGEST_COEFFICIENT
-    unit = np.minimum(largest, float(np.finfo(np.float32).max)).astype(np.float32)
-    divisor = np.where(unit > 0.0, unit, np.float32(1.0)).astype(np.float64)
-    q = np.rint(scaled / divisor[:, None])
-    return unit, np.clip(q, -_LARGEST_COEFFICIENT, _LARGEST_COEFFICIENT).astype(np.int16)
 
 
 def _crumbs(fields: U8) -> U8:
@@ -242,23 +246,5 @@ def _crumbs(fields: U8) -> U8:
     return np.asarray(low | fields[..., 2, :] << np.uint8(4) | fields[..., 3, :] << np.uint8(6))
 
 
-def _squares(x: npt.NDArray[np.floating]) -> Floats:
-    return np.asarray(np.einsum("ij,ij->i", x, x))
-
-
 def _squares_in(x: Floats, gram: Floats) -> Floats:
     return np.asarray(np.einsum("ij,ij->i", x @ gram, x))
-
-
-def _round_up(x: Floats) -> F32:
-    """To float32 with _BOUND_BITS significant bits, never below x; infinite beyond float32."""
-    with np.errstate(over="ignore"):
-        nearest = x.astype(np.float32)
-    above = np.where(nearest < x, np.nextafter(nearest, np.float32(np.inf)), nearest)
-    dropped = np.uint32((1 << (24 - _BOUND_BITS)) - 1)
-    return ((above.view(np.uint32) + dropped) & ~dropped).view(np.float32)
-
-
-def _whole(array: Array) -> tuple[int, Chunks]:
-    data = np.ascontiguousarray(array).tobytes()
-    return len(data), lambda: iter([data])
