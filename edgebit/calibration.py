@@ -31,15 +31,20 @@ from edgebit.runtime.library import MESSAGE_SIZE, bind
 
 TEXT = "calibration.txt"
 MOST_TOKENS = 512
+HELD_OUT = 8  # one state in so many is not calibrated with: screening is counted on them
 
 States = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was learned, and the weights file it was learned with: its body is that of the bundle."""
+    """What was learned, and the weights file it was learned with: its body is that of the bundle.
+
+    ``states`` [n][H]: hidden states from which nothing was learned.
+    """
 
     components: Components
+    states: States
     weights: Weights
     path: Path
 
@@ -53,7 +58,9 @@ def calibrated(
     """
     form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
     states, weights = run_on_text(graph, CompileOptions(form=form, kv=kv), folder, progress)
-    return Calibration(calibrate(states, table), weights, folder / WEIGHTS)
+    held_out = np.arange(len(states)) % HELD_OUT == HELD_OUT - 1
+    components = calibrate(states[~held_out], table)
+    return Calibration(components, states[held_out] if held_out.any() else states, weights, folder / WEIGHTS)
 
 
 def run_on_text(

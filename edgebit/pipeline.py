@@ -17,7 +17,7 @@ from edgebit.progress import SILENT, Progress
 
 AUTO = "auto"
 KV_TYPES = ("f16", "int8")
-HEADS = (AUTO, "exact", "full", "int8")
+HEADS = (AUTO, "exact", "s4", "full", "int8")
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
 SPECIAL_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the later one wins

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgebit.compiler.emit import plan_source
 from edgebit.compiler.plan import Plan
@@ -25,6 +25,7 @@ class CompiledModel:
     plan: Plan
     weights: Weights
     objects: Mapping[str, Sequence[bytes]]
+    screening: Facts = field(default_factory=dict)  # what was counted of the lm_head
 
     def plan_source(self, weights_id: bytes) -> str:
         """plan.c for a weights.bin of this id."""
@@ -45,7 +46,7 @@ class CompiledModel:
 
     @property
     def plan_summary(self) -> Facts:
-        return summarize(self.plan)
+        return {**summarize(self.plan), **self.screening}
 
     @property
     def memory(self) -> Facts:

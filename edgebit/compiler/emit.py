@@ -19,13 +19,13 @@ from edgebit.compiler.weights import FORMAT as WEIGHTS_FORMAT
 from edgebit.schedules.catalogue import provider
 from edgebit.schedules.tier import Tier
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 _BUFFERS = 8
 _NO_KERNEL = "0xffffffff"
 _NO_BUFFER = "{0, EB_NONE, 0, 0}"
 
 
-HEAD_KERNELS = ("lm_head", "rows", "screen", "quantize")  # fields of eb_head
+HEAD_KERNELS = ("lm_head", "rows", "screen", "screen_codes", "quantize")  # fields of eb_head
 
 
 def symbol(tier: Tier, kernel: KernelInstance) -> str:

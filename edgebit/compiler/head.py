@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from edgebit.compiler.head_bounds import GROUP
 from edgebit.compiler.head_components import Components
 from edgebit.compiler.head_int8 import int8_sections
-from edgebit.compiler.head_planes import GROUP, PlanePacker
+from edgebit.compiler.head_planes import PlanePacker
+from edgebit.compiler.head_s4 import S4Packer
+from edgebit.compiler.head_survivors import SurvivorCount
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import COUNT, Argument, HeadKind, KernelInstance, Scalar, Space, constant
 from edgebit.compiler.sections import Sections
@@ -63,9 +66,13 @@ class FullHead:
 
 @dataclass(frozen=True)
 class ExactHead:
-    """The bfloat16 rows as two lossless planes, of which certified screening reads the first."""
+    """The bfloat16 rows as two lossless planes, of which certified screening reads the first.
+
+    ``count`` is told how every row is screened.
+    """
 
     components: Components
+    count: SurvivorCount | None = None
 
     def embedding(self, sections: Sections, table: Any, width: int) -> EmbeddingKernel:
         places = self._planes(sections, table)
@@ -88,10 +95,36 @@ class ExactHead:
         table = sections.table(variable)
 
         def packed() -> dict[str, tuple[int, Chunks]]:
-            packer = PlanePacker(table.name, table.rows, table.columns, table.data, self.components)
-            return packer.sections()
+            source = (table.name, table.rows, table.columns, table.data, self.components)
+            return PlanePacker(*source, self.count).sections()
 
         return sections.weights.add_group(table.name, packed)
+
+
+@dataclass(frozen=True)
+class S4Head:
+    """Planes, of which certified screening reads rows that survived codes of 4 bits, kept beside them."""
+
+    planes: ExactHead
+    count: SurvivorCount | None = None
+
+    def embedding(self, sections: Sections, table: Any, width: int) -> EmbeddingKernel:
+        return self.planes.embedding(sections, table, width)
+
+    def logits(self, sections: Sections, table: Any) -> HeadLayout:
+        layout = self.planes.logits(sections, table)
+        found = sections.table(table)
+
+        def packed() -> dict[str, tuple[int, Chunks]]:
+            source = (found.name, found.rows, found.columns, found.data, self.planes.components)
+            return S4Packer(*source, self.count).sections()
+
+        return HeadLayout(
+            HeadKind.S4,
+            {**layout.kernels, "screen_codes": KernelInstance("head_screen_u4")},
+            {**layout.places, **sections.weights.add_group(f"{found.name}.s4", packed)},
+            layout.plane_width,
+        )
 
 
 @dataclass(frozen=True)

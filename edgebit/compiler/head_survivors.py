@@ -82,11 +82,11 @@ class SurvivorCount:
         return float((~(self._uppers < thresholds)).sum(axis=0).mean())
 
     def result(self, table: Callable[[], Array]) -> Survivors:
-        greedy, top_k = (self.above(self.thresholds(table, k)) for k in self.ks)
+        greedy, top_k = (self.above(self.thresholds(table, k)) for k in self.leader_counts)
         return Survivors(len(self.states), greedy, top_k)
 
     @property
-    def ks(self) -> tuple[int, int]:
+    def leader_counts(self) -> tuple[int, int]:
         """1 and TOP_K, or fewer where screening would not take so many (head_screen.c)."""
         return 1, max(1, min(TOP_K, len(self._uppers) // 3))
 

@@ -113,6 +113,7 @@ class HeadKind(IntEnum):
     FULL = 0
     EXACT = 1
     INT8 = 2
+    S4 = 3
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgebit.compiler.head_s4 import row_bytes
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import CHUNK, Argument, HeadKind, Plan, Space, Step, Value
 from edgebit.compiler.weights import ROWS
@@ -23,7 +24,8 @@ def summarize(plan: Plan) -> Facts:
     into it, head with what the runtime does behind its steps. BYTES are those of weights.bin that one run of
     the step streams; those of decode lie in the ``streamed_bytes`` from ``streamed_offset`` on.
     ``cache_bytes_per_token``: what attention reads for each token of the context. ``logits_bytes``,
-    ``screen_bytes``, ``row_bytes``: what all logits of a token, screening them, and one logit read.
+    ``screen_bytes``, ``row_bytes``, ``refine_bytes``: what all logits of a token, screening them, one logit,
+    and screening one row again read.
     """
     lists = {
         "decode": [_kind(step) for step in plan.decode],
@@ -47,6 +49,7 @@ def summarize(plan: Plan) -> Facts:
         "logits_bytes": head.logits,
         "screen_bytes": head.screen,
         "row_bytes": head.row,
+        "refine_bytes": head.refine,
     }
 
 
@@ -56,25 +59,31 @@ def _kind(step: Step) -> str:
 
 @dataclass(frozen=True)
 class _HeadBytes:
-    """What finding tokens reads: all logits of a token, screening them, and one logit after screening."""
+    """What finding tokens reads: all logits of a token, screening them, one logit after screening, screening
+    one row again.
+    """
 
     logits: int
     screen: int
     row: int
+    refine: int = 0
 
 
 def _head_bytes(plan: Plan) -> _HeadBytes:
-    """Sizes of the sections of head_planes.py and weights.py."""
+    """Sizes of the sections of head_planes.py, head_s4.py and weights.py."""
     head, rows = plan.logits, plan.vocab_size
-    if head.kind == HeadKind.EXACT:
+    if head.kind in (HeadKind.EXACT, HeadKind.S4):
         first, second = _COMPONENT_BYTES + head.plane_width * 3 // 4, head.plane_width * 5 // 4
-        return _HeadBytes(rows * (first + second), align(rows, ROWS) * (first + _BOUND_BYTES), first + second)
+        has_codes = head.kind == HeadKind.S4
+        screened = (row_bytes(head.plane_width) if has_codes else first) + _BOUND_BYTES
+        refined = first + _BOUND_BYTES if has_codes else 0
+        return _HeadBytes(rows * (first + second), align(rows, ROWS) * screened, first + second, refined)
     row = 2 * head.width if head.kind == HeadKind.FULL else head.width + 4
     return _HeadBytes(rows * row, 0, row)
 
 
 def _head_parts(plan: Plan) -> list[str]:
-    """What the runtime does behind the head steps of the plan (head.c, and STAGES of head_screen.c)."""
+    """What the runtime does behind the head steps of the plan (head.c, and the stages of head_screen.c)."""
     size, kernels = _head_bytes(plan), plan.logits.kernels
     logits = kernels["lm_head"].name
     parts = [f"{logits} {size.logits} all_logits"]
@@ -86,6 +95,21 @@ def _head_parts(plan: Plan) -> list[str]:
             f"{logits} 0 leaders",
             "head_select 0 select",
             "head_select 0 gather",
+            f"{logits} 0 survivors",
+        ]
+    if plan.logits.kind == HeadKind.S4:
+        parts += [
+            "head_select 0 query",
+            f"{kernels['screen_codes'].name} {size.screen} screen",
+            "head_select 0 rank",
+            f"{logits} 0 leaders",
+            "head_select 0 select",
+            "head_select 0 gather",
+            f"{kernels['screen'].name} 0 refine",
+            "head_select 0 rank_again",
+            f"{logits} 0 leaders_again",
+            "head_select 0 select_again",
+            "head_select 0 gather_again",
             f"{logits} 0 survivors",
         ]
     return parts

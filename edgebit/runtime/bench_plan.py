@@ -30,6 +30,7 @@ SIZES = (
     "logits_bytes",
     "screen_bytes",
     "row_bytes",
+    "refine_bytes",
 )
 
 
@@ -46,6 +47,7 @@ class PlanFacts:
     logits_bytes: int  # read for all logits of a token
     screen_bytes: int  # read to screen them; 0 where the head cannot
     row_bytes: int  # read for one logit after screening
+    refine_bytes: int  # read to screen one row again; 0 where the head does not
 
     @property
     def body_bytes(self) -> int:
@@ -54,8 +56,8 @@ class PlanFacts:
 
     def head_bytes(self, stats: HeadStats) -> int:
         """Weights that finding tokens has read, by its counters."""
-        screened = self.screen_bytes * stats.queries + self.row_bytes * stats.computed_rows
-        return screened + self.logits_bytes * stats.full_passes
+        screened = self.screen_bytes * stats.queries + self.refine_bytes * stats.refined_rows
+        return screened + self.row_bytes * stats.computed_rows + self.logits_bytes * stats.full_passes
 
     @property
     def ternary_weights(self) -> int:

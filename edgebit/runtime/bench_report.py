@@ -179,6 +179,7 @@ def _head_json(stats: HeadStats) -> Dict[str, Any]:
         "fallbacks": stats.fallbacks,
         "full_passes": stats.full_passes,
         "survivors_per_token": stats.survivors / screened if screened else None,
+        "refined_per_token": stats.refined_rows / screened if screened else None,
         "rows_per_token": stats.computed_rows / screened if screened else None,
     }
 
@@ -267,6 +268,8 @@ def _head(stats: HeadStats) -> str:
     if not stats.queries:
         return "all logits for every token"
     survivors = f"{stats.survivors / screened:.1f} survivors of screening a token, " if screened else ""
+    if stats.refined_rows and screened:
+        survivors = f"{stats.refined_rows / screened:.1f} rows screened again and {survivors}"
     return f"{survivors}{stats.fallbacks} of {stats.queries} tokens fell back to all logits"
 
 

@@ -212,6 +212,7 @@ class Engine:
             last_survivors=stats.last_survivors,
             computed_rows=stats.computed_rows,
             full_passes=stats.full_passes,
+            refined_rows=stats.refined_rows,
         )
 
     # ---- text ------------------------------------------------------------------------------------

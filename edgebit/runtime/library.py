@@ -65,6 +65,7 @@ class HeadStatsStruct(ctypes.Structure):
         ("last_survivors", c_uint64),
         ("computed_rows", c_uint64),
         ("full_passes", c_uint64),
+        ("refined_rows", c_uint64),
     ]
 
 

@@ -45,6 +45,7 @@ class HeadStats:
     last_survivors: int = 0  # of the last one
     computed_rows: int = 0  # logits computed for all other queries
     full_passes: int = 0  # times all logits of a token were computed, fallbacks included
+    refined_rows: int = 0  # tokens that a first, coarser screening left to the one that gives survivors
 
     @property
     def found(self) -> int:
@@ -60,6 +61,7 @@ class HeadStats:
             last_survivors=self.last_survivors,
             computed_rows=self.computed_rows - before.computed_rows,
             full_passes=self.full_passes - before.full_passes,
+            refined_rows=self.refined_rows - before.refined_rows,
         )
 
 

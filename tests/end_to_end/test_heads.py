@@ -83,7 +83,7 @@ def test_an_int8_cache_says_that_it_is_lossy_and_halves_the_cache(
 
 
 def test_an_unknown_form_is_refused_before_anything_is_done(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown head 'best'; known are auto, exact, full, int8"):
+    with pytest.raises(UsageError, match="unknown head 'best'; known are auto, exact, s4, full, int8"):
         edgebit.compile(tmp_path / "nothing", output=tmp_path / "out", head="best")
 
 

@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from edgebit.compiler.head_components import calibrate
 from edgebit.compiler.head_planes import PlanePacker
+from edgebit.compiler.head_s4 import S4Packer
 from edgebit.runtime.library import HeadStatsStruct, SamplingStruct
 from tests.runtime.builders import toy_library
 
-FULL, EXACT, INT8 = range(3)
-HEAD_ROWS, HEAD_SCREEN, LM_HEAD_ROWS, LM_HEAD_BF16, LM_HEAD_INT8, QUANTIZE = range(6)  # head_kernels.h
+FULL, EXACT, INT8, S4 = range(4)
+# head_kernels.h
+HEAD_ROWS, HEAD_SCREEN, HEAD_SCREEN_U4, LM_HEAD_ROWS, LM_HEAD_BF16, LM_HEAD_INT8, QUANTIZE = range(7)
 NOT_FOUND = -100
 
 Bits = npt.NDArray[np.uint16]
@@ -30,10 +32,11 @@ class HeadStruct(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_uint32) for name in ("kind", "width", "plane_width")),
-        *((name, ctypes.c_uint32) for name in ("lm_head", "rows", "screen", "quantize")),
+        *((name, ctypes.c_uint32) for name in ("lm_head", "rows", "screen", "screen_codes", "quantize")),
         *((name, ctypes.c_uint64) for name in ("hidden", "table", "scales")),
         *((name, ctypes.c_uint64) for name in ("plane1", "plane2", "bounds", "escape_index")),
         *((name, ctypes.c_uint64) for name in ("escapes", "outliers", "components", "sigma")),
+        *((name, ctypes.c_uint64) for name in ("codes", "code_bounds")),
     )
 
 
@@ -105,20 +108,34 @@ def int8_weights(table: Bits) -> Weights:
 
 def exact_weights(table: Bits, calibration: Floats) -> Weights:
     """Planes of a table whose components are those of some hidden states."""
+    return _screened(table, calibration, EXACT)
+
+
+def s4_weights(table: Bits, calibration: Floats) -> Weights:
+    """The same with codes of 4 bits."""
+    return _screened(table, calibration, S4)
+
+
+def _screened(table: Bits, calibration: Floats, kind: int) -> Weights:
 
     def read() -> npt.NDArray[ml_dtypes.bfloat16]:
         return table.view(ml_dtypes.bfloat16)
 
-    packer = PlanePacker("table", *table.shape, read, calibrate(calibration, read))
-    sections = {name: b"".join(chunks()) for name, (_size, chunks) in packer.sections().items()}
+    components = calibrate(calibration, read)
+    packer = PlanePacker("table", *table.shape, read, components)
+    made = packer.sections()
+    if kind == S4:
+        made |= S4Packer("table", *table.shape, read, components).sections()
+    sections = {name: b"".join(chunks()) for name, (_size, chunks) in made.items()}
     data, places = place(sections)
     head = HeadStruct(
-        kind=EXACT,
+        kind=kind,
         width=table.shape[1],
         plane_width=packer.width,
         lm_head=LM_HEAD_ROWS,
         rows=HEAD_ROWS,
         screen=HEAD_SCREEN,
+        screen_codes=HEAD_SCREEN_U4,
         **places,
     )
     return Weights(data, head, len(table))

@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgebit.compiler.head_rotation import rotate
 from edgebit.runtime.library import SamplingStruct
 from tests.runtime.builders import toy_library
 from tests.runtime.head_model import (
     NOT_FOUND,
+    S4,
     Floats,
     HeadStruct,
     LmHead,
@@ -25,11 +27,18 @@ from tests.runtime.head_model import (
     exact_weights,
     full_weights,
     int8_weights,
+    s4_weights,
     short,
 )
 
 VOCAB, WIDTH, STATES = 1000, 192, 400
-KINDS = {"full": full_weights, "int8": int8_weights, "exact": lambda table: exact_weights(table, states())}
+KINDS = {
+    "full": full_weights,
+    "int8": int8_weights,
+    "exact": lambda table: exact_weights(table, states()),
+    "s4": lambda table: s4_weights(table, states()),
+}
+SCREENED = ("exact", "s4")
 
 SETTINGS = {
     "greedy": SamplingStruct(),
@@ -76,13 +85,13 @@ def table() -> np.ndarray:
 
 
 @cache
-def exact() -> Weights:
-    return exact_weights(table(), states())
+def screened(kind: str) -> Weights:
+    return KINDS[kind](table())
 
 
-@pytest.fixture
+@pytest.fixture(params=SCREENED)
 def head(request: pytest.FixtureRequest) -> Iterator[LmHead]:
-    opened = LmHead(exact(), states(), getattr(request, "param", 2))
+    opened = LmHead(screened(request.param), states(), 2)
     yield opened
     opened.close()
 
@@ -91,7 +100,7 @@ def head(request: pytest.FixtureRequest) -> Iterator[LmHead]:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
-@pytest.mark.parametrize("kind", ["full", "exact"])
+@pytest.mark.parametrize("kind", ["full", "exact", "s4"])
 def test_logits_are_those_of_the_table_bit_for_bit(kind: str, threads: int) -> None:
     head = LmHead(KINDS[kind](table()), states(), threads)
     for first, rows in ((0, 1), (STATES - 1, 1), (3, 30)):
@@ -114,9 +123,10 @@ def test_int8_logits_are_close_to_those_of_the_table(threads: int) -> None:
     head.close()
 
 
-def test_a_vocabulary_of_any_size_is_computed_to_its_end() -> None:
+@pytest.mark.parametrize("kind", SCREENED)
+def test_a_vocabulary_of_any_size_is_computed_to_its_end(kind: str) -> None:
     for vocab in (3, 15, 16, 17, 63, 100):
-        head = LmHead(exact_weights(table()[:vocab], states()), states(), 3)
+        head = LmHead(KINDS[kind](table()[:vocab]), states(), 3)
         expected = canonical_logits(table()[:vocab], states()[0])
         assert np.array_equal(head.logits()[0], expected)
         assert head.choose(SETTINGS["greedy"]) in (int(expected.argmax()), NOT_FOUND)
@@ -138,8 +148,11 @@ def test_the_token_is_the_one_that_all_logits_give(name: str, head: LmHead) -> N
     assert stats.fallbacks < stats.queries / 20
     assert stats.full_passes == STATES
     leaders = sampling.top_k if sampling.temperature and sampling.top_k else 1
-    assert stats.computed_rows == stats.survivors + leaders * (stats.queries - stats.fallbacks)
+    twice = stats.refined_rows > 0  # the leaders are computed once more where survivors were screened again
+    found = stats.survivors + leaders * (stats.queries - stats.fallbacks)
+    assert found <= stats.computed_rows <= found + twice * leaders * stats.queries
     assert stats.survivors < VOCAB / 4 * stats.queries
+    assert head.weights.head.kind == S4 or not twice
 
 
 @pytest.mark.parametrize("name", TAKES_ALL_LOGITS)
@@ -148,16 +161,56 @@ def test_settings_that_need_all_logits_are_not_screened(name: str, head: LmHead)
     assert head.stats().queries == 0
 
 
-def test_any_number_of_threads_finds_the_same_with_the_same_work() -> None:
+@pytest.mark.parametrize("kind", SCREENED)
+def test_any_number_of_threads_finds_the_same_with_the_same_work(kind: str) -> None:
     def run(threads: int) -> list[int]:
-        head = LmHead(exact(), states(), threads)
+        head = LmHead(screened(kind), states(), threads)
         found = []
         for sampling, row in product(SETTINGS.values(), range(0, STATES, 9)):
-            found += [head.choose(sampling, 1, row), head.stats().last_survivors]
+            found += [head.choose(sampling, 1, row), head.stats().last_survivors, head.stats().refined_rows]
         head.close()
         return found
 
     assert run(1) == run(2) == run(3) == run(7)
+
+
+@pytest.mark.parametrize(
+    ("name", "spread", "strange"),
+    [("greedy", 0.02, 0), ("top-k 40", 0.05, 0), ("min-p", 0.1, 0), ("temperature", 0.1, 10)],
+)
+def test_where_codes_leave_many_rows_their_first_plane_is_screened(
+    name: str, spread: float, strange: float
+) -> None:
+    """Rows that differ little, states that the components hardly know."""
+    chance = np.random.default_rng(6)
+    values = chance.standard_normal((1, WIDTH)) + chance.standard_normal((VOCAB, WIDTH)) * spread
+    crowded = s4_weights(bfloat16(values * 0.05), states())
+    hidden = short(np.random.default_rng(8).standard_normal((60, WIDTH)) * strange + states(60))
+    work = []
+    for threads in (1, 3):
+        head = LmHead(crowded, hidden, threads)
+        logits = head.logits(0, 60)
+        for row in range(60):
+            expected = head.sample(logits[row], SETTINGS[name], row)
+            assert head.choose(SETTINGS[name], row, row) in (expected, NOT_FOUND)
+        stats = head.stats()
+        found = stats.queries - stats.fallbacks
+        assert found >= 10 and stats.refined_rows > 50 * found
+        assert stats.survivors < stats.refined_rows * 0.7
+        work.append((stats.refined_rows, stats.survivors, stats.computed_rows, stats.fallbacks))
+        head.close()
+    assert work[0] == work[1]
+
+
+@pytest.mark.parametrize("width", [256, 512, 2560])
+def test_states_are_rotated_as_rows_are(width: int) -> None:
+    """By native code and by the compiler."""
+    x = np.random.default_rng(width).standard_normal(width)
+    rotated, scratch = x.copy(), np.zeros(width)
+    toy_library().eb_probe_rotate(
+        ctypes.c_void_p(rotated.ctypes.data), ctypes.c_void_p(scratch.ctypes.data), width
+    )
+    np.testing.assert_array_equal(rotated, rotate(x[:, None])[:, 0])
 
 
 def test_no_logit_is_above_its_bound_nor_far_from_its_estimate(head: LmHead) -> None:
@@ -180,12 +233,14 @@ def test_states_that_the_components_do_not_know_are_still_exact(head: LmHead) ->
     assert head.stats().queries == 5 * 180
 
 
-def test_rows_that_tie_are_all_kept() -> None:
+@pytest.mark.parametrize("kind", SCREENED)
+def test_rows_that_tie_are_all_kept(kind: str) -> None:
     """Whole logits of few values: the k-th has many equals."""
     chance = np.random.default_rng(3)
     tied = bfloat16(chance.integers(-1, 2, (VOCAB, WIDTH)) * (chance.random((VOCAB, WIDTH)) < 0.03))
     hidden = chance.integers(-1, 2, (60, WIDTH)).astype(np.float32)
-    head = LmHead(exact_weights(tied, hidden), hidden, 2)
+    weights = {"exact": exact_weights, "s4": s4_weights}[kind](tied, hidden)
+    head = LmHead(weights, hidden, 2)
     logits = head.logits(0, 60)
     for name, row in product(SETTINGS, range(60)):
         expected = head.sample(logits[row], SETTINGS[name], row)
@@ -195,8 +250,9 @@ def test_rows_that_tie_are_all_kept() -> None:
     head.close()
 
 
-def test_equal_logits_take_all_of_them() -> None:
-    head = LmHead(exact_weights(np.tile(table()[:1], (VOCAB, 1)), states()), states(), 2)
+@pytest.mark.parametrize("kind", SCREENED)
+def test_equal_logits_take_all_of_them(kind: str) -> None:
+    head = LmHead(KINDS[kind](np.tile(table()[:1], (VOCAB, 1))), states(), 2)
     for name in SETTINGS:
         if name not in ("temperature", "hardly anything but noise", "almost no temperature"):
             assert head.choose(SETTINGS[name]) == NOT_FOUND
@@ -225,10 +281,11 @@ def test_a_state_that_cannot_be_screened_is_left_to_all_logits(value: float, hea
     assert head.choose(SETTINGS["greedy"]) == int(head.logits()[0].argmax())
 
 
-def test_a_row_too_large_for_a_bound_is_left_to_all_logits() -> None:
+@pytest.mark.parametrize("kind", SCREENED)
+def test_a_row_too_large_for_a_bound_is_left_to_all_logits(kind: str) -> None:
     large = table().copy()
     large[5] = bfloat16(np.full(WIDTH, 1e37))
-    head = LmHead(exact_weights(large, states()), states(), 1)
+    head = LmHead(KINDS[kind](large), states(), 1)
     assert head.choose(SETTINGS["greedy"]) == NOT_FOUND
     assert head.stats().fallbacks == 1
     head.close()
@@ -283,10 +340,12 @@ def refusal(weights: Weights, **changes: int) -> str:
     return error.value.decode().replace("libmodel.so is damaged: its lm_head ", "")
 
 
+PLANES = "plane1 plane2 bounds escape_index escapes outliers components sigma".split()
 SECTIONS = {
     "full": ["table"],
     "int8": ["table", "scales"],
-    "exact": "plane1 plane2 bounds escape_index escapes outliers components sigma".split(),
+    "exact": PLANES,
+    "s4": [*PLANES, "codes", "code_bounds"],
 }
 
 
@@ -298,19 +357,24 @@ def test_a_plan_whose_lm_head_reads_elsewhere_is_refused(kind: str) -> None:
         for wrong in (len(weights.data) + 64, 2**64 - 64, getattr(weights.head, name) + 4):
             assert refusal(weights, **{name: wrong}) == "reads outside the weights"
     assert refusal(weights, hidden=2**32) == "reads outside the arena"
-    assert refusal(weights, kind=3) == "is of no kind"
+    assert refusal(weights, kind=4) == "is of no kind"
     for wrong in (0, 65, 2**31):
         assert refusal(weights, width=wrong) == "has a width that is no multiple of 64"
-    kernels = {"full": ["lm_head"], "int8": ["lm_head", "quantize"], "exact": ["lm_head", "rows", "screen"]}
+    kernels = {
+        "full": ["lm_head"],
+        "int8": ["lm_head", "quantize"],
+        "exact": ["lm_head", "rows", "screen"],
+        "s4": ["lm_head", "rows", "screen", "screen_codes"],
+    }
     for name in kernels[kind]:
         assert refusal(weights, **{name: 2**32 - 1}) == "names a kernel that is not there"
-    if kind == "exact":
+    if kind in SCREENED:
         for wrong in (0, 128, 512, 2**31):
             assert refusal(weights, plane_width=wrong) == "has planes of another width"
 
 
 def test_escapes_beyond_the_end_of_the_weights_are_refused() -> None:
-    weights = exact()
+    weights = screened("exact")
     data = weights.data.copy()
     last = data[weights.head.escape_index :][4 * VOCAB : 4 * VOCAB + 4].view(np.uint32)
 

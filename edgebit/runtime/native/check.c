@@ -119,7 +119,7 @@ static int tables_fit(const eb_plan *plan) {
   uint64_t vocab_size = plan->vocab_size, blocks = eb_row_blocks(plan), width = head->plane_width;
   const section full[] = {{head->table, vocab_size * head->width * sizeof(uint16_t)}};
   const section int8[] = {{head->table, vocab_size * head->width}, {head->scales, vocab_size * sizeof(float)}};
-  const section exact[] = {
+  const section planes[] = {
       {head->plane1, blocks * EB_BLOCK * eb_plane1_row(head)},
       {head->plane2, vocab_size * eb_plane2_row(head)},
       {head->bounds, blocks * EB_BLOCK_BOUNDS},
@@ -129,17 +129,24 @@ static int tables_fit(const eb_plan *plan) {
       {head->components, width * EB_COMPONENTS * sizeof(float)},
       {head->sigma, EB_COMPONENTS * sizeof(double)},
   };
+  const section codes[] = {
+      {head->codes, blocks * EB_BLOCK * eb_codes_row(head)},
+      {head->code_bounds, blocks * EB_BLOCK_BOUNDS},
+  };
+  const int planes_fit = !eb_has_planes(head) || sections_fit(plan, planes, sizeof planes / sizeof planes[0]);
   switch (head->kind) {
     case EB_HEAD_FULL: return sections_fit(plan, full, 1);
     case EB_HEAD_INT8: return sections_fit(plan, int8, 2);
-    default: return sections_fit(plan, exact, sizeof exact / sizeof exact[0]);
+    case EB_HEAD_S4: return planes_fit && sections_fit(plan, codes, sizeof codes / sizeof codes[0]);
+    default: return planes_fit;
   }
 }
 
 static int has_kernels(const eb_plan *plan) {
   const eb_head *head = &plan->logits;
   if (head->lm_head >= plan->kernel_count) return 0;
-  if (head->kind == EB_HEAD_EXACT) return head->rows < plan->kernel_count && head->screen < plan->kernel_count;
+  if (head->kind == EB_HEAD_S4 && head->screen_codes >= plan->kernel_count) return 0;
+  if (eb_has_planes(head)) return head->rows < plan->kernel_count && head->screen < plan->kernel_count;
   return head->kind == EB_HEAD_FULL || head->quantize < plan->kernel_count;
 }
 
@@ -147,9 +154,9 @@ static int has_kernels(const eb_plan *plan) {
 static const char *head_fault(const eb_plan *plan) {
   const eb_head *head = &plan->logits;
   uint64_t row = (uint64_t)head->width * sizeof(float);
-  if (head->kind > EB_HEAD_INT8) return "is of no kind";
+  if (head->kind > EB_HEAD_S4) return "is of no kind";
   if (!head->width || head->width % 64 || head->width > 1u << 24) return "has a width that is no multiple of 64";
-  if (head->kind == EB_HEAD_EXACT && (head->plane_width % 256 || head->plane_width / 256 != (head->width + 255) / 256))
+  if (eb_has_planes(head) && (head->plane_width % 256 || head->plane_width / 256 != (head->width + 255) / 256))
     return "has planes of another width";
   if (!has_kernels(plan)) return "names a kernel that is not there";
   if (head->hidden % EB_ALIGNMENT || !bytes_fit(head->hidden, row * plan->chunk, plan->arena_bytes))
@@ -166,7 +173,7 @@ static int check_head(const eb_plan *plan, char *error, int32_t error_size) {
 
 int eb_check_head_weights(const eb_plan *plan, const uint8_t *weights, uint64_t bytes) {
   const eb_head *head = &plan->logits;
-  if (head->kind != EB_HEAD_EXACT) return 1;
+  if (!eb_has_planes(head)) return 1;
   const uint32_t *escapes = (const uint32_t *)(const void *)(weights + head->escape_index);
   return bytes_fit(head->escapes, escapes[plan->vocab_size] * (uint64_t)EB_ESCAPE_BYTES, bytes);
 }

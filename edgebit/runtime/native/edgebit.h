@@ -146,6 +146,7 @@ typedef struct eb_head_stats {
   uint64_t last_survivors; /* of the last one */
   uint64_t computed_rows;  /* logits computed for all other queries */
   uint64_t full_passes;    /* times all logits of a token were computed, fallbacks included */
+  uint64_t refined_rows;   /* tokens that a first, coarser screening left to the one that gives the survivors */
 } eb_head_stats;
 
 EB_API void eb_session_head_stats(const eb_session *session, eb_head_stats *stats);

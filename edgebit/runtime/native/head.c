@@ -17,7 +17,7 @@ static uint64_t lay_out(eb_lm_head *lm, uint64_t start, int32_t threads) {
   const eb_plan *plan = lm->plan;
   const eb_head *head = &plan->logits;
   uint64_t next = start, row_bytes = (uint64_t)head->width * sizeof(float), count = (uint64_t)threads;
-  if (head->kind == EB_HEAD_EXACT) {
+  if (eb_has_planes(head)) {
     lm->row_tokens = eb_take(&next, count * EB_ROWS_AT_ONCE * sizeof(int32_t));
     lm->rows = eb_take(&next, count * EB_ROWS_AT_ONCE * row_bytes);
     lm->screening = eb_take(&next, eb_screening_bytes(plan, threads));
@@ -41,6 +41,7 @@ static void advise_rows(const eb_lm_head *lm, long advice) {
   const eb_head *head = &lm->plan->logits;
   uint64_t vocab_size = lm->plan->vocab_size;
   const uint32_t *escapes = eb_section(lm, head->escape_index);
+  if (head->kind == EB_HEAD_S4) advise(lm, head->plane1, eb_plane1_row(head) * vocab_size, advice);
   advise(lm, head->plane2, eb_plane2_row(head) * vocab_size, advice);
   advise(lm, head->escapes, escapes[vocab_size] * (uint64_t)EB_ESCAPE_BYTES, advice);
   advise(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES, advice);
@@ -59,7 +60,7 @@ int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *exe
   if (!eb_map_zeroed(lay_out(lm, 0, threads), &lm->memory)) return 0;
   lay_out(lm, (uint64_t)(uintptr_t)lm->memory.data, threads);
   if (lm->screening) eb_screening_place(lm->screening, plan, threads);
-  if (plan->logits.kind == EB_HEAD_EXACT) advise_rows(lm, EB_MADV_NOHUGEPAGE); /* a row would map 2 MB */
+  if (eb_has_planes(&plan->logits)) advise_rows(lm, EB_MADV_NOHUGEPAGE); /* a row would map 2 MB */
   return 1;
 }
 
@@ -68,7 +69,7 @@ void eb_lm_head_close(eb_lm_head *lm) { eb_unmap(&lm->memory); }
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows) {
   lm->rows_touched += rows;
   if (rows > lm->most_at_once) lm->most_at_once = rows;
-  if (lm->plan->logits.kind != EB_HEAD_EXACT || lm->reads_all) return;
+  if (!eb_has_planes(&lm->plan->logits) || lm->reads_all) return;
   if (lm->rows_touched > MOST_ROWS_TOUCHED && lm->rows_touched > lm->most_at_once) release_rows(lm);
 }
 
@@ -144,7 +145,7 @@ static void logits_job(void *user, int32_t thread) {
   const eb_plan *plan = lm->plan;
   eb_range range = eb_partition(plan->vocab_size, TABLE_ROWS_AT_ONCE, thread, eb_team_count(lm->team));
   if (plan->logits.kind == EB_HEAD_INT8) quantize_states(lm, thread);
-  if (plan->logits.kind == EB_HEAD_EXACT)
+  if (eb_has_planes(&plan->logits))
     plane_logits(lm, range, thread);
   else
     table_logits(lm, range);

@@ -16,7 +16,7 @@ typedef struct eb_lm_head {
   const eb_execution *execution;
   eb_team *team;
   eb_mapping memory;
-  /* EB_HEAD_EXACT: rows of the table as they are decoded, each thread's own */
+  /* heads with planes: rows of the table as they are decoded, each thread's own */
   int32_t *row_tokens; /* [threads][EB_ROWS_AT_ONCE] */
   float *rows;         /* [threads][EB_ROWS_AT_ONCE][width] */
   eb_screening *screening;
@@ -52,14 +52,18 @@ int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampli
  * then, between passes, they are given back (the system keeps what it read), but not while every token takes all. */
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows);
 
-/* Sizes of the sections of EB_HEAD_EXACT in bytes (edgebit/compiler/head_planes.py). */
+/* Sizes of the sections of planes and codes in bytes (edgebit/compiler/head_planes.py, head_s4.py). */
 enum { EB_BLOCK = 16 /* rows */, EB_ESCAPE_BYTES = 4, EB_OUTLIER_BYTES = 2 * 16, EB_BLOCK_BOUNDS = 5 * EB_BLOCK * 4 };
 
 static inline uint32_t eb_row_blocks(const eb_plan *plan) { return (plan->vocab_size + EB_BLOCK - 1) / EB_BLOCK; }
 
+static inline int eb_has_planes(const eb_head *head) { return head->kind == EB_HEAD_EXACT || head->kind == EB_HEAD_S4; }
+
 static inline uint64_t eb_plane1_row(const eb_head *head) { return 128 + (uint64_t)head->plane_width / 4 * 3; }
 
 static inline uint64_t eb_plane2_row(const eb_head *head) { return (uint64_t)head->plane_width / 4 * 5; }
+
+static inline uint64_t eb_codes_row(const eb_head *head) { return 128 + (uint64_t)head->plane_width / 2; }
 
 /* ---- between head.c and head_screen.c --------------------------------------------------------------------- */
 

@@ -38,12 +38,14 @@ static double residual_at(const float *column, double hidden, const double *g) {
   return hidden - (((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7])));
 }
 
-static squares measure(const float *components, const float *hidden, int32_t width, const double *g) {
+/* w goes to `rest`. */
+static squares measure(const float *components, const float *hidden, int32_t width, const double *g, double *rest) {
   squares s = {0.0, 0.0, 0.0};
   double y[EB_COMPONENTS] = {0.0};
   for (int32_t i = 0; i < width; i++, components += EB_COMPONENTS) {
     double h = (double)hidden[i], w = residual_at(components, h, g);
     for (int j = 0; j < EB_COMPONENTS; j++) y[j] += w * (double)components[j];
+    rest[i] = w;
     s.residual += w * w;
     s.hidden += h * h;
   }
@@ -72,13 +74,13 @@ static void encode(coded *c, double value, int8_t *high, int8_t *low) {
   c->squared += kept * kept;
 }
 
-static coded encode_state(eb_query *query, const float *hidden, int32_t width, int32_t plane_width) {
+static coded encode_state(eb_query *query, const double *values, int32_t plane_width) {
   double largest = 0.0;
-  for (int32_t i = 0; i < width; i++)
-    if (absolute((double)hidden[i]) > largest) largest = absolute((double)hidden[i]);
+  for (int32_t i = 0; i < plane_width; i++)
+    if (absolute(values[i]) > largest) largest = absolute(values[i]);
   coded c = {step_of(largest), 0.0, 0.0, 0.0};
-  for (int32_t i = 0; i < width; i++)
-    encode(&c, (double)hidden[i], &query->state[i], &query->state[plane_width + i]);
+  int8_t *high = query->state, *low = high + plane_width;
+  for (int32_t i = 0; i < plane_width; i++) encode(&c, values[i], high + i, low + i);
   return c;
 }
 
@@ -109,21 +111,39 @@ static int whiten(const double *g, const double *sigma, double *whitened) {
   return sum < 0x1p400;
 }
 
-int eb_query_prepare(eb_query *query, const float *components, const double *sigma, const float *hidden, int32_t width,
-                     int32_t plane_width) {
-  double g[EB_COMPONENTS], whitened[EB_COMPONENTS], widest = 0.0;
+/* What both queries have in common. */
+typedef struct {
+  coded gamma;
+  double residual; /* ‖w‖, rounded up as all norms are */
+  double kappa;    /* but for ‖ε‖ */
+} prepared;
+
+static void complete(eb_query *query, const prepared *p, coded z) {
+  double kappa = root_above(z.left) + p->kappa;
+  double numbers[] = {z.step, z.sum, p->gamma.step, p->gamma.sum, p->residual, root_above(p->gamma.squared),
+                      kappa * (1.0 + 1e-6), 0.0};
+  memcpy(query->numbers, numbers, sizeof numbers);
+}
+
+int eb_query_prepare(eb_query *plain, eb_query *rotated, double *scratch, const float *components, const double *sigma,
+                     const float *hidden, int32_t width, int32_t plane_width) {
+  double g[EB_COMPONENTS], whitened[EB_COMPONENTS], widest = 0.0, *values = scratch, *rest = scratch + plane_width;
   if (!hidden_is_usable(hidden, width)) return 0;
   project(components, hidden, width, g);
   if (!whiten(g, sigma, whitened)) return 0;
-  squares norms = measure(components, hidden, width, g);
-  coded z = encode_state(query, hidden, width, plane_width), gamma = encode_coefficients(query, whitened);
+  for (int32_t i = 0; i < plane_width; i++) values[i] = i < width ? (double)hidden[i] : 0.0;
+  for (int32_t i = width; i < plane_width; i++) rest[i] = 0.0;
+  squares norms = measure(components, hidden, width, g, rest);
+  prepared p = {encode_coefficients(plain, whitened), root_above(norms.residual), 0.0};
   for (int j = 0; j < EB_COMPONENTS; j++)
     if (sigma[j] > widest) widest = sigma[j];
   double roundings = (width / 64 + 6) * 0x1p-24; /* of the canonical dot product, one after the other */
-  double kappa = root_above(z.left) + widest * root_above(gamma.left) + root_above(norms.leaked) +
-                 (roundings / (1.0 - roundings) + 1e-9) * root_above(norms.hidden);
-  double numbers[] = {z.step, z.sum, gamma.step, gamma.sum, root_above(norms.residual), root_above(gamma.squared),
-                      kappa * (1.0 + 1e-6), 0.0};
-  memcpy(query->numbers, numbers, sizeof numbers);
+  p.kappa = widest * root_above(p.gamma.left) + root_above(norms.leaked) +
+            (roundings / (1.0 - roundings) + 1e-9) * root_above(norms.hidden);
+  complete(plain, &p, encode_state(plain, values, plane_width));
+  if (!rotated) return 1;
+  memcpy(rotated->coefficients, plain->coefficients, sizeof rotated->coefficients);
+  eb_rotate(rest, values, plane_width);
+  complete(rotated, &p, encode_state(rotated, rest, plane_width));
   return 1;
 }

@@ -1,12 +1,12 @@
 #include "head_screen.h"
 
-#include "noise.h"
 #include "port.h"
 
 enum { BLOCKS_AT_ONCE = 64 }; /* their estimates and bounds stay in the first cache */
 
-/* Beyond it the rounding of a sum is no longer small beside the noise in it. */
-static const double LARGEST_NOISY = 0x1p40;
+enum { FEW_SURVIVORS = 32 }; /* more than there are leaders: computing them costs less than screening them again */
+
+enum { RESULTS = 3 * EB_BLOCK }; /* of a block that is screened again */
 
 /* ---- memory ----------------------------------------------------------------------------------------------- */
 
@@ -14,7 +14,14 @@ static uint64_t lay_out(eb_screening *s, uint64_t start, const eb_plan *plan, in
   uint64_t next = start, blocks = eb_row_blocks(plan), row_bytes = blocks * EB_BLOCK * sizeof(float);
   eb_take(&next, sizeof *s);
   s->most_survivors = plan->vocab_size / 3;
-  s->query.state = eb_take(&next, 2 * (uint64_t)plan->logits.plane_width);
+  s->plain.state = eb_take(&next, 2 * (uint64_t)plan->logits.plane_width);
+  s->scratch = eb_take(&next, 2 * (uint64_t)plan->logits.plane_width * sizeof(double));
+  if (plan->logits.kind == EB_HEAD_S4) {
+    s->rotated.state = eb_take(&next, 2 * (uint64_t)plan->logits.plane_width);
+    s->rows = eb_take(&next, (uint64_t)threads * EB_BLOCK * eb_plane1_row(&plan->logits));
+    s->row_bounds = eb_take(&next, (uint64_t)threads * EB_BLOCK_BOUNDS);
+    s->row_results = eb_take(&next, (uint64_t)threads * RESULTS * sizeof(float));
+  }
   s->estimates = eb_take(&next, row_bytes);
   s->upper_bounds = eb_take(&next, row_bytes);
   s->peaks = eb_take(&next, blocks * 2 * sizeof(float));
@@ -39,89 +46,25 @@ void eb_screening_place(eb_screening *screening, const eb_plan *plan, int32_t th
   lay_out(screening, (uint64_t)(uintptr_t)screening, plan, threads);
 }
 
-/* ---- what rows compete with ------------------------------------------------------------------------------- */
-
-static eb_contest contest_of(const eb_sampling *s, const eb_plan *plan, int32_t position) {
-  const int32_t most = (int32_t)(plan->vocab_size / 3);
-  eb_contest c = {EB_BY_LOGIT, 1, 1.0f, eb_noise_key(s->seed, position), *s};
-  if (s->temperature > 0.0f && s->top_k) {
-    c.leader_count = s->top_k <= EB_MOST_LEADERS ? s->top_k : 0;
-  } else if (s->temperature > 0.0f) {
-    c.kind = s->min_p > 0.0f ? EB_BY_MIN_P : EB_BY_NOISE;
-    c.leader_count = !eb_has_top_p(s); /* a part of the whole probability */
-    c.scale = s->temperature;
-  }
-  if (c.leader_count > most) c.leader_count = 0;
-  return c;
-}
-
-static double most_noise(const eb_contest *c) { return c->kind == EB_BY_NOISE ? eb_gumbel_bound(~0ULL) : 0.0; }
-
-/* Least bits of noise with which something of `scaled` may reach `threshold`. */
-static uint64_t noise_needed(const eb_contest *c, double scaled, double threshold) {
-  int is_small = threshold < LARGEST_NOISY && threshold > -LARGEST_NOISY;
-  return c->kind == EB_BY_NOISE && is_small ? eb_noise_floor(threshold - scaled) : 0;
-}
-
-/* What a row must reach to be chosen, from the exact logits of the leaders. */
-static double threshold_of(const eb_screening *s) {
-  const eb_contest *c = &s->contest;
-  float least = s->leader_logits[0];
-  for (int32_t i = 1; i < c->leader_count; i++)
-    if (s->leader_logits[i] < least) least = s->leader_logits[i];
-  switch (c->kind) {
-    case EB_BY_MIN_P: return eb_min_p_floor(&c->sampling, least);
-    case EB_BY_NOISE:
-      return eb_scaled(least, c->scale) + eb_gumbel(eb_noise_bits(c->noise_key, (uint32_t)s->leaders[0]));
-    default: return (double)least;
-  }
-}
-
-static int reaches(const eb_contest *c, double threshold, float upper_bound, int32_t token, uint64_t least_bits) {
-  uint64_t bits = c->kind == EB_BY_NOISE ? eb_noise_bits(c->noise_key, (uint32_t)token) : 0;
-  if (bits < least_bits) return 0;
-  double scaled = eb_scaled(upper_bound, c->scale); /* not below that of the logit */
-  return !(scaled + (c->kind == EB_BY_NOISE ? eb_gumbel(bits) : 0.0) < threshold);
-}
-
 /* ---- leaders ---------------------------------------------------------------------------------------------- */
-
-static void sink(eb_leader *heap, int32_t count) {
-  for (int32_t at = 0, child; (child = 2 * at + 1) < count; at = child) {
-    if (child + 1 < count && heap[child + 1].estimate < heap[child].estimate) child++;
-    if (heap[at].estimate <= heap[child].estimate) return;
-    eb_leader moved = heap[at];
-    heap[at] = heap[child];
-    heap[child] = moved;
-  }
-}
-
-static void lead(eb_screened *part, int32_t needed, eb_leader row) {
-  eb_leader *heap = part->leaders;
-  if (part->leader_count == needed) {
-    if (row.estimate <= heap[0].estimate) return;
-    heap[0] = row;
-    sink(heap, needed);
-    return;
-  }
-  int32_t at = part->leader_count++;
-  for (; at && heap[(at - 1) / 2].estimate > row.estimate; at = (at - 1) / 2) heap[at] = heap[(at - 1) / 2];
-  heap[at] = row;
-}
-
-static void lead_with_noise(const eb_contest *c, eb_screened *part, eb_leader row, uint64_t least_bits) {
-  uint64_t bits = eb_noise_bits(c->noise_key, (uint32_t)row.token);
-  if (part->leader_count && bits < least_bits) return;
-  double noisy = eb_scaled(row.estimate, c->scale) + eb_gumbel(bits);
-  if (part->leader_count && noisy <= part->best) return;
-  part->leaders[0] = row;
-  part->leader_count = 1;
-  part->best = noisy;
-}
 
 static uint32_t rows_end(const eb_lm_head *lm, uint32_t block) {
   uint32_t end = (block + 1) * EB_BLOCK;
   return end < lm->plan->vocab_size ? end : lm->plan->vocab_size;
+}
+
+static void consider(const eb_screening *s, eb_screened *part, int32_t token, uint64_t least_bits) {
+  const eb_contest *c = &s->contest;
+  eb_leader row = {s->estimates[token], token};
+  if (c->kind == EB_BY_NOISE)
+    eb_lead_with_noise(part, c, row, least_bits);
+  else
+    eb_lead(part, c->leader_count, row);
+}
+
+static void forget_leaders(eb_screened *part) {
+  part->leader_count = 0;
+  part->best = -__builtin_inf();
 }
 
 static void find_leaders(const eb_lm_head *lm, eb_screened *part, uint32_t block) {
@@ -129,14 +72,9 @@ static void find_leaders(const eb_lm_head *lm, eb_screened *part, uint32_t block
   const eb_contest *c = &s->contest;
   float peak = s->peaks[2 * block];
   if (c->kind != EB_BY_NOISE && part->leader_count == c->leader_count && peak <= part->leaders[0].estimate) return;
-  uint64_t least_bits = noise_needed(c, eb_scaled(peak, c->scale), part->best);
-  for (uint32_t token = block * EB_BLOCK, end = rows_end(lm, block); token < end; token++) {
-    eb_leader row = {s->estimates[token], (int32_t)token};
-    if (c->kind == EB_BY_NOISE)
-      lead_with_noise(c, part, row, least_bits);
-    else
-      lead(part, c->leader_count, row);
-  }
+  uint64_t least_bits = eb_noise_needed(c, eb_scaled(peak, c->scale), part->best);
+  for (uint32_t token = block * EB_BLOCK, end = rows_end(lm, block); token < end; token++)
+    consider(s, part, (int32_t)token, least_bits);
 }
 
 /* ---- stages ----------------------------------------------------------------------------------------------- */
@@ -149,7 +87,8 @@ static void prepare(eb_lm_head *lm, int32_t thread) {
   const eb_head *head = &lm->plan->logits;
   eb_screening *s = lm->screening;
   (void)thread;
-  s->failed = !eb_query_prepare(&s->query, eb_section(lm, head->components), eb_section(lm, head->sigma),
+  s->failed = !eb_query_prepare(&s->plain, head->kind == EB_HEAD_S4 ? &s->rotated : NULL, s->scratch,
+                                eb_section(lm, head->components), eb_section(lm, head->sigma),
                                 eb_hidden_state(lm, s->row), (int32_t)head->width, (int32_t)head->plane_width);
 }
 
@@ -160,23 +99,30 @@ static int are_finite(const float *bounds, uint32_t count) {
   return !others;
 }
 
+static void screen_rows(const eb_lm_head *lm, uint32_t kernel, const void *rows, const void *bounds,
+                        const eb_query *query, float *results[3], uint32_t blocks) {
+  lm->execution->kernels[kernel]((void *)rows, (void *)bounds, query->state, (void *)query->coefficients,
+                                 (void *)query->numbers, results[0], results[1], results[2], (int32_t)blocks,
+                                 (int32_t)(lm->plan->logits.plane_width / 256), 0, 0, 0, 0, 0, 0);
+}
+
 static void screen_blocks(const eb_lm_head *lm, uint32_t block, uint32_t count) {
   const eb_head *head = &lm->plan->logits;
-  eb_screening *s = lm->screening;
-  lm->execution->kernels[head->screen](eb_section(lm, head->plane1 + block * EB_BLOCK * eb_plane1_row(head)),
-                                       eb_section(lm, head->bounds + (uint64_t)block * EB_BLOCK_BOUNDS),
-                                       s->query.state, s->query.coefficients, s->query.numbers,
-                                       s->estimates + block * EB_BLOCK, s->upper_bounds + block * EB_BLOCK,
-                                       s->peaks + block * 2, (int32_t)count, (int32_t)(head->plane_width / 256), 0, 0,
-                                       0, 0, 0, 0);
+  const eb_screening *s = lm->screening;
+  const int has_codes = head->kind == EB_HEAD_S4;
+  uint64_t row = block * EB_BLOCK, first = row * (has_codes ? eb_codes_row(head) : eb_plane1_row(head));
+  uint64_t bounds = (has_codes ? head->code_bounds : head->bounds) + (uint64_t)block * EB_BLOCK_BOUNDS;
+  float *results[] = {s->estimates + row, s->upper_bounds + row, s->peaks + block * 2};
+  screen_rows(lm, has_codes ? head->screen_codes : head->screen,
+              eb_section(lm, (has_codes ? head->codes : head->plane1) + first), eb_section(lm, bounds),
+              has_codes ? &s->rotated : &s->plain, results, count);
 }
 
 static void screen(eb_lm_head *lm, int32_t thread) {
   eb_screening *s = lm->screening;
   eb_screened *part = &s->parts[thread];
   const eb_range range = blocks_of(lm, thread);
-  part->leader_count = 0;
-  part->best = -__builtin_inf();
+  forget_leaders(part);
   part->failed = 0;
   for (uint32_t begin = range.begin, count; begin < range.end; begin += count) {
     count = range.end - begin < BLOCKS_AT_ONCE ? range.end - begin : BLOCKS_AT_ONCE;
@@ -201,7 +147,7 @@ static void rank(eb_lm_head *lm, int32_t thread) {
       first->best = part->best;
     }
     for (int32_t j = 0; c->kind != EB_BY_NOISE && j < part->leader_count; j++)
-      lead(first, c->leader_count, part->leaders[j]);
+      eb_lead(first, c->leader_count, part->leaders[j]);
   }
   for (int32_t i = 0; i < c->leader_count; i++) s->leaders[i] = first->leaders[i].token;
 }
@@ -223,17 +169,18 @@ static void select(eb_lm_head *lm, int32_t thread) {
   eb_screening *s = lm->screening;
   const eb_contest *c = &s->contest;
   const eb_range range = blocks_of(lm, thread);
-  const double threshold = threshold_of(s);
+  const double threshold = eb_threshold(c, s->leaders, s->leader_logits);
   int32_t *survivors = s->survivors + range.begin * EB_BLOCK;
   uint32_t count = 0;
   for (uint32_t block = range.begin; block < range.end; block++) {
     double peak = eb_scaled(s->peaks[2 * block + 1], c->scale);
-    if (peak + most_noise(c) < threshold) continue;
-    uint64_t least_bits = noise_needed(c, peak, threshold);
+    if (peak + eb_most_noise(c) < threshold) continue;
+    uint64_t least_bits = eb_noise_needed(c, peak, threshold);
     for (uint32_t token = block * EB_BLOCK, end = rows_end(lm, block); token < end; token++)
-      if (reaches(c, threshold, s->upper_bounds[token], (int32_t)token, least_bits))
+      if (eb_reaches(c, threshold, s->upper_bounds[token], (int32_t)token, least_bits))
         survivors[count++] = (int32_t)token;
   }
+  s->parts[thread].first = range.begin * EB_BLOCK;
   s->parts[thread].survivors = count;
 }
 
@@ -242,11 +189,69 @@ static void gather(eb_lm_head *lm, int32_t thread) {
   uint32_t total = 0;
   (void)thread;
   for (int32_t i = 0; i < eb_team_count(lm->team); i++) {
-    const int32_t *from = s->survivors + blocks_of(lm, i).begin * EB_BLOCK;
+    const int32_t *from = s->survivors + s->parts[i].first;
     for (uint32_t j = 0; j < s->parts[i].survivors; j++) s->survivors[total++] = from[j];
   }
   s->survivor_count = total;
   s->failed = total > s->most_survivors;
+}
+
+/* Whether survivors of the codes are to be screened again. */
+static void decide(eb_lm_head *lm, int32_t thread) {
+  eb_screening *s = lm->screening;
+  gather(lm, thread);
+  s->threshold = eb_threshold(&s->contest, s->leaders, s->leader_logits);
+  s->is_refining = s->survivor_count > (uint32_t)s->contest.leader_count + FEW_SURVIVORS;
+  s->refined_count = s->is_refining ? s->survivor_count : 0;
+}
+
+static void copy_row(const eb_lm_head *lm, int32_t token, uint8_t *row, float *bounds) {
+  const uint64_t bytes = eb_plane1_row(&lm->plan->logits);
+  const float *from = eb_section(lm, lm->plan->logits.bounds + (uint64_t)token / EB_BLOCK * EB_BLOCK_BOUNDS);
+  memcpy(row, eb_section(lm, lm->plan->logits.plane1 + (uint64_t)token * bytes), bytes);
+  for (int i = 0; i < EB_BLOCK_BOUNDS / (EB_BLOCK * 4); i++) bounds[i * EB_BLOCK] = from[i * EB_BLOCK + token % EB_BLOCK];
+}
+
+/* The first plane of at most 16 survivors: their estimates, and the tighter of both bounds. */
+static void refine_rows(const eb_lm_head *lm, int32_t thread, const int32_t *tokens, uint32_t count) {
+  const eb_head *head = &lm->plan->logits;
+  eb_screening *s = lm->screening;
+  uint8_t *rows = s->rows + (uint64_t)thread * EB_BLOCK * eb_plane1_row(head);
+  float *bounds = s->row_bounds + thread * (EB_BLOCK_BOUNDS / 4), *found = s->row_results + thread * RESULTS;
+  float *results[] = {found, found + EB_BLOCK, found + 2 * EB_BLOCK};
+  for (uint32_t i = 0; i < count; i++) copy_row(lm, tokens[i], rows + i * eb_plane1_row(head), bounds + i);
+  screen_rows(lm, head->screen, rows, bounds, &s->plain, results, 1);
+  for (uint32_t i = 0; i < count; i++) {
+    s->estimates[tokens[i]] = results[0][i];
+    if (results[1][i] < s->upper_bounds[tokens[i]]) s->upper_bounds[tokens[i]] = results[1][i];
+  }
+}
+
+static void refine(eb_lm_head *lm, int32_t thread) {
+  eb_screening *s = lm->screening;
+  eb_screened *part = &s->parts[thread];
+  const eb_range range = eb_partition(s->survivor_count, EB_BLOCK, thread, eb_team_count(lm->team));
+  forget_leaders(part);
+  for (uint32_t begin = range.begin, count; begin < range.end; begin += count) {
+    count = range.end - begin < EB_BLOCK ? range.end - begin : EB_BLOCK;
+    refine_rows(lm, thread, s->survivors + begin, count);
+    for (uint32_t i = begin; i < begin + count; i++) consider(s, part, s->survivors[i], 0);
+  }
+}
+
+static void select_again(eb_lm_head *lm, int32_t thread) {
+  eb_screening *s = lm->screening;
+  const eb_range range = eb_partition(s->survivor_count, EB_BLOCK, thread, eb_team_count(lm->team));
+  const double tighter = eb_threshold(&s->contest, s->leaders, s->leader_logits);
+  const double threshold = tighter > s->threshold ? tighter : s->threshold;
+  uint32_t count = 0;
+  for (uint32_t i = range.begin; i < range.end; i++) {
+    int32_t token = s->survivors[i];
+    if (eb_reaches(&s->contest, threshold, s->upper_bounds[token], token, 0))
+      s->survivors[range.begin + count++] = token;
+  }
+  s->parts[thread].first = range.begin;
+  s->parts[thread].survivors = count;
 }
 
 static void compute_survivors(eb_lm_head *lm, int32_t thread) {
@@ -255,18 +260,30 @@ static void compute_survivors(eb_lm_head *lm, int32_t thread) {
 }
 
 /* All threads do a stage, or the first alone, then they meet. Only stages of one thread can fail. */
-static const struct {
+typedef struct {
   void (*function)(eb_lm_head *lm, int32_t thread);
   int32_t is_single;
-} STAGES[] = {{prepare, 1}, {screen, 0}, {rank, 1},  {compute_leaders, 0},
-              {select, 0},  {gather, 1}, {compute_survivors, 0}};
+  int32_t refines; /* done only where survivors are screened again */
+} stage;
+
+static const stage SCREEN_PLANE[] = {{prepare, 1, 0}, {screen, 0, 0}, {rank, 1, 0},             {compute_leaders, 0, 0},
+                                     {select, 0, 0},  {gather, 1, 0}, {compute_survivors, 0, 0}};
+
+static const stage SCREEN_CODES[] = {{prepare, 1, 0}, {screen, 0, 0},       {rank, 1, 0}, {compute_leaders, 0, 0},
+                                     {select, 0, 0},  {decide, 1, 0},       {refine, 0, 1}, {rank, 1, 1},
+                                     {compute_leaders, 0, 1}, {select_again, 0, 1}, {gather, 1, 1},
+                                     {compute_survivors, 0, 0}};
 
 static void screen_job(void *user, int32_t thread) {
   eb_lm_head *lm = user;
-  const int32_t behind_logits = (int32_t)lm->plan->head_steps + 1;
-  for (int32_t i = 0; i < (int32_t)(sizeof STAGES / sizeof STAGES[0]); i++) {
-    if ((thread == 0 || !STAGES[i].is_single) && !lm->screening->failed) STAGES[i].function(lm, thread);
-    eb_trace_step(lm->execution, EB_HEAD, behind_logits + i, lm->team, thread);
+  const eb_screening *s = lm->screening;
+  const int has_codes = lm->plan->logits.kind == EB_HEAD_S4;
+  const stage *stages = has_codes ? SCREEN_CODES : SCREEN_PLANE;
+  const int32_t count = (int32_t)((has_codes ? sizeof SCREEN_CODES : sizeof SCREEN_PLANE) / sizeof(stage));
+  for (int32_t i = 0; i < count; i++) {
+    if ((thread == 0 || !stages[i].is_single) && !s->failed && (!stages[i].refines || s->is_refining))
+      stages[i].function(lm, thread);
+    eb_trace_step(lm->execution, EB_HEAD, (int32_t)lm->plan->head_steps + 1 + i, lm->team, thread);
   }
 }
 
@@ -274,20 +291,23 @@ int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampli
                           eb_candidates *candidates) {
   eb_screening *s = lm->screening;
   if (!s) return 0;
-  s->contest = contest_of(sampling, lm->plan, position);
+  s->contest = eb_contest_of(sampling, lm->plan, position);
   if (!s->contest.leader_count) return 0;
   s->row = row;
-  s->failed = 0;
+  s->failed = s->is_refining = 0;
+  s->refined_count = 0;
   eb_team_run(lm->team, screen_job, lm);
   lm->stats.queries++;
   if (s->failed) {
     lm->stats.fallbacks++;
     return 0;
   }
-  uint64_t computed = (uint64_t)s->contest.leader_count + s->survivor_count;
+  uint64_t leaders = (uint64_t)s->contest.leader_count, computed = s->survivor_count + leaders;
+  if (s->is_refining) computed += leaders;
   lm->stats.last_survivors = s->survivor_count;
   lm->stats.survivors += s->survivor_count;
   lm->stats.computed_rows += computed;
+  lm->stats.refined_rows += s->refined_count;
   lm->reads_all = 0;
   eb_lm_head_note_rows(lm, computed);
   *candidates = (eb_candidates){s->logits, s->survivors, (int32_t)s->survivor_count};

@@ -15,7 +15,7 @@
 
 #include <stdint.h>
 
-#define EB_PLAN_FORMAT 2
+#define EB_PLAN_FORMAT 3
 #define EB_WEIGHTS_FORMAT 1
 #define EB_WEIGHTS_MAGIC "EDGEBITW"
 #define EB_BUFFERS 8
@@ -101,21 +101,23 @@ typedef struct eb_tier {
 enum eb_head_kind {
   EB_HEAD_FULL,  /* a bfloat16 table */
   EB_HEAD_EXACT, /* the same table as two lossless planes, of which certified screening reads the first */
-  EB_HEAD_INT8   /* an int8 table: lossy */
+  EB_HEAD_INT8,  /* an int8 table: lossy */
+  EB_HEAD_S4     /* planes as EB_HEAD_EXACT has them, and codes of 4 bits that are screened before the first */
 };
 
 typedef struct eb_head {
   uint32_t kind;
   uint32_t width;       /* floats of a hidden state and of a row, a multiple of 64 */
   uint32_t plane_width; /* columns of the planes, a multiple of 256 */
-  uint32_t lm_head;     /* FULL: kernel lm_head; EXACT: lm_head_rows; INT8: lm_head_int8 */
-  uint32_t rows;        /* EXACT: kernel head_rows */
-  uint32_t screen;      /* EXACT: kernel head_screen */
+  uint32_t lm_head;     /* FULL: kernel lm_head; EXACT, S4: lm_head_rows; INT8: lm_head_int8 */
+  uint32_t rows;        /* EXACT, S4: kernel head_rows */
+  uint32_t screen;      /* EXACT, S4: kernel head_screen */
+  uint32_t screen_codes; /* S4: kernel head_screen_u4 */
   uint32_t quantize;    /* INT8: kernel quantize */
   uint64_t hidden;      /* arena: float [chunk][width], the state of row r of a pass behind the head steps */
   uint64_t table;       /* FULL: bfloat16 [vocab_size][width]; INT8: codes u8 [vocab_size][width] */
   uint64_t scales;      /* INT8: float [vocab_size] */
-  uint64_t plane1;      /* EXACT, from here on: the sections of edgebit/compiler/head_planes.py */
+  uint64_t plane1;      /* EXACT, S4, from here on: the sections of edgebit/compiler/head_planes.py */
   uint64_t plane2;
   uint64_t bounds;
   uint64_t escape_index;
@@ -123,6 +125,8 @@ typedef struct eb_head {
   uint64_t outliers;
   uint64_t components; /* float [plane_width][64] */
   uint64_t sigma;      /* double [64] */
+  uint64_t codes;      /* S4: the sections of edgebit/compiler/head_s4.py */
+  uint64_t code_bounds;
 } eb_head;
 
 typedef struct eb_plan {

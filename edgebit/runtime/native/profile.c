@@ -3,7 +3,7 @@
 #include "port.h"
 
 /* Behind the head steps of the plan the runtime traces parts of its own: screening, rescoring, logits. */
-enum { HEAD_PARTS = 8 };
+enum { HEAD_PARTS = 13 };
 
 int eb_profiler_open(eb_profiler *profiler, const eb_plan *plan) {
   const int32_t steps[EB_PHASES] = {(int32_t)plan->decode_steps, (int32_t)plan->prefill_steps,

@@ -34,30 +34,38 @@ static int code_of(const uint8_t *plane1_row, const uint8_t *plane2_row, int32_t
 
 static int32_t wide(const int8_t *high, const int8_t *low, int32_t i) { return 256 * high[i] + low[i]; }
 
+/* The same of codes of four bits. */
+static int nibble(const uint8_t *codes_row, int32_t column) {
+  int32_t quarter = column % 256 / 64;
+  const uint8_t *line = codes_row + 2 * COEFFICIENTS + column / 256 * 128 + quarter / 2 * 64;
+  return line[column % 64] >> (quarter % 2 * 4) & 15;
+}
+
 typedef struct {
   const uint8_t *row;
   const float *bounds; /* S, sa, N, A, K, each of 16 rows */
-  int32_t lane;
+  int32_t lane, bits; /* of a code: 6 or 4 */
 } screened_row;
 
 static double estimate_row(screened_row r, const int8_t *z, const int8_t *gamma, const double *query, int32_t width) {
   int64_t codes = 0, coefficients = 0;
-  for (int32_t i = 0; i < width; i++) codes += upper_bits(r.row, i) * wide(z, z + width, i);
+  for (int32_t i = 0; i < width; i++) codes += (r.bits == 6 ? upper_bits : nibble)(r.row, i) * wide(z, z + width, i);
   for (int32_t j = 0; j < COEFFICIENTS; j++)
     coefficients += (256 * r.row[j] + r.row[COEFFICIENTS + j] - 32768) * wide(gamma, gamma + COEFFICIENTS, j);
   double scale = (double)r.bounds[r.lane] * query[0], whitened = (double)r.bounds[BLOCK + r.lane] * query[2];
-  return scale * (4.0 * (double)codes - 126.0 * query[1]) + whitened * (double)coefficients;
+  double x = r.bits == 6 ? 4.0 * (double)codes - 126.0 * query[1] : 2.0 * (double)codes - 15.0 * query[1];
+  return scale * x + whitened * (double)coefficients;
 }
 
-/* 0 plane 1, 1 bounds, 2 z, 3 gamma, 4 query, 5 estimates, 6 upper bounds, 7 peaks | blocks, width / 256 */
-static void head_screen(PARAMETERS) {
-  (void)s2, UNUSED_TAIL;
+/* 0 rows, 1 bounds, 2 z, 3 gamma, 4 query, 5 estimates, 6 upper bounds, 7 peaks | blocks, width / 256, bits */
+static void screen(PARAMETERS) {
+  UNUSED_TAIL;
   const double *query = b4;
   float *estimates = b5, *upper = b6, *peaks = b7;
   int32_t width = s1 * 256;
   for (int32_t i = 0; i < s0 * BLOCK; i++) {
-    screened_row r = {(const uint8_t *)b0 + (size_t)i * (size_t)(128 + width / 4 * 3),
-                      (const float *)b1 + i / BLOCK * 5 * BLOCK, i % BLOCK};
+    screened_row r = {(const uint8_t *)b0 + (size_t)i * (size_t)(128 + width / 8 * s2),
+                      (const float *)b1 + i / BLOCK * 5 * BLOCK, i % BLOCK, s2};
     float estimate = (float)estimate_row(r, b2, b3, query, width);
     double left = (double)r.bounds[2 * BLOCK + r.lane] * query[4] +
                   (double)r.bounds[3 * BLOCK + r.lane] * query[5] +
@@ -69,6 +77,16 @@ static void head_screen(PARAMETERS) {
     if (i % BLOCK == 0 || estimate > peak[0]) peak[0] = estimate;
     if (i % BLOCK == 0 || upper[i] > peak[1]) peak[1] = upper[i];
   }
+}
+
+static void head_screen(PARAMETERS) {
+  (void)s2, UNUSED_TAIL;
+  screen(b0, b1, b2, b3, b4, b5, b6, b7, s0, s1, 6, 0, 0, 0, 0, 0);
+}
+
+static void head_screen_u4(PARAMETERS) {
+  (void)s2, UNUSED_TAIL;
+  screen(b0, b1, b2, b3, b4, b5, b6, b7, s0, s1, 4, 0, 0, 0, 0, 0);
 }
 
 /* 0 tokens, 1 plane 1, 2 plane 2, 3 bounds, 4 escape index, 5 escapes, 6 outliers, 7 rows
@@ -153,6 +171,6 @@ static void quantize(PARAMETERS) {
 }
 
 const eb_kernel HEAD_KERNEL_TABLE[HEAD_KERNELS] = {
-    [HEAD_ROWS] = head_rows,       [HEAD_SCREEN] = head_screen,   [LM_HEAD_ROWS] = lm_head_rows,
+    [HEAD_ROWS] = head_rows,       [HEAD_SCREEN] = head_screen,   [HEAD_SCREEN_U4] = head_screen_u4, [LM_HEAD_ROWS] = lm_head_rows,
     [LM_HEAD_BF16] = lm_head_bf16, [LM_HEAD_INT8] = lm_head_int8, [QUANTIZE] = quantize,
 };

@@ -70,6 +70,8 @@ EB_API void eb_probe_head_bounds(const probe *p, float *estimates, float *upper_
   memcpy(upper_bounds, p->lm.screening->upper_bounds, p->plan.vocab_size * sizeof *upper_bounds);
 }
 
+EB_API void eb_probe_rotate(double *x, double *scratch, int32_t width) { eb_rotate(x, scratch, width); }
+
 /* ---- plans ------------------------------------------------------------------------------------------------ */
 
 EB_API int32_t eb_probe_head_check(const eb_head *head, uint32_t vocab_size, uint64_t weights_bytes, char *error,
