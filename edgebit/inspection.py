@@ -16,6 +16,13 @@ from edgebit.graph import OnnxModel
 
 LAYER = re.compile(r"\blayers\.(\d+)\.")
 CACHE_INPUT = re.compile(r"^past_key_values\.\d+\.(key|value)$")
+COUNTS = tuple(
+    f"{form}_{count}"
+    for form in ("exact", "s4")
+    for count in ("survivors", "survivors_top_40", "token_bytes")
+)
+"""Of the plan: what screening the lm_head left of the built-in text, and read for a token."""
+
 CACHE_ELEMENT_BYTES = 2  # float16 in a bundle, whatever the graph's own cache is
 
 
@@ -58,6 +65,7 @@ def inspect_bundle(folder: Path) -> Report:
         "target": target.name,
         "tiers": ", ".join(target.tiers),
         "weights layout": manifest.weights.layout,
+        **{name: manifest.plan[name] for name in COUNTS if name in manifest.plan},
     }
     memory = {name: size for name, size in manifest.memory.items() if isinstance(size, int)}
     return Report(str(folder), facts, tuple(bundle_parts(manifest.files)), memory)

@@ -30,8 +30,9 @@ def compile_command(
     head: Annotated[
         str,
         typer.Option(
-            help="How the lm_head is kept: exact (two lossless planes, of which a token reads 40 %), full "
-            "(bfloat16), auto (exact where it pays): the same tokens. int8 is smaller and lossy."
+            help="How the lm_head is kept: exact (two lossless planes, of which a token reads 40 %), s4 (the "
+            "planes and codes of 4 bits, of which a token reads 28 %), full (bfloat16), auto (the one that "
+            "pays): the same tokens. int8 is smaller and lossy."
         ),
     ] = "auto",
     kv: Annotated[str, typer.Option(help="KV cache: f16, or int8 of half the size, which is lossy.")] = "f16",

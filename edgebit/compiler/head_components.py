@@ -1,7 +1,9 @@
 """The directions of hidden states that certified screening keeps apart from the rest (LM_HEAD).
 
-A row of the embedding is screened by its first plane. What that leaves out is estimated on 64 directions at
-16 bits, and bounded by a norm on all others: the more of a hidden state's energy lies on the 64, the tighter.
+A row of the embedding is screened by its first plane, or by codes of 4 bits. What these leave out is
+estimated on 64 directions at 16 bits, and bounded by the product of two norms on all others: the more of a
+hidden state's energy lies on the 64, and for codes the more of a row's, the tighter. Rows have little in
+common but their mean, which therefore is one of the directions.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _SAMPLED_ROWS = 16384
 _ITERATIONS = 8  # of the subspace: the 48th of 64 directions converges fast enough to matter no more
 _SMALLEST_SIGMA = 2.0**-8  # relative to the largest: few states say little about the last directions
 _SIGMA_BITS = 12
+_MEAN_WEIGHT = 3**-0.5
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,34 +62,39 @@ def calibrate(hidden: npt.NDArray[np.float32], table: Callable[[], Array]) -> Co
             "the hidden states of the calibration are not finite, or all zero; "
             "run the model to see whether it works at all, and compile with the full head"
         )
-    outliers = _outlier_columns(table())
+    mean, outliers = _mean_and_outlier_columns(table())
     rest = np.setdiff1d(np.arange(hidden.shape[1]), outliers)
     matrix = np.zeros((hidden.shape[1], COMPONENTS))
     matrix[outliers, np.arange(OUTLIERS)] = 1.0
     states = hidden.astype(np.float64)
-    matrix[rest, OUTLIERS:] = np.rint(_principal_components(states[:, rest]) / GRID) * GRID
+    matrix[rest, OUTLIERS:] = np.rint(_principal_components(states[:, rest], mean[rest]) / GRID) * GRID
     sigma = np.sqrt(((states @ matrix) ** 2).mean(axis=0))
     sigma = _round_significant(np.maximum(sigma, sigma.max() * _SMALLEST_SIGMA), _SIGMA_BITS)
     return Components(outliers, matrix.astype(np.float32), sigma)
 
 
-def _outlier_columns(table: Array) -> npt.NDArray[np.int64]:
-    """The columns with most energy: they would coarsen the step of every row, which is set by its largest
-    entry."""
+def _mean_and_outlier_columns(table: Array) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Of some rows. The columns are those with most energy: they would coarsen the step of every row, which
+    is set by its largest entry.
+    """
     stride = -(-table.shape[0] // _SAMPLED_ROWS)
-    energy = np.zeros(table.shape[1])
+    energy, total = np.zeros((2, table.shape[1]))
     for first in range(0, table.shape[0], 256 * stride):
         rows = np.asarray(table[first : first + 256 * stride : stride]).astype(np.float32)
         energy += (rows.astype(np.float64) ** 2).sum(axis=0)
-    return np.sort(np.argsort(-energy, kind="stable")[:OUTLIERS])
+        total += rows.sum(axis=0, dtype=np.float64)
+    return total, np.sort(np.argsort(-energy, kind="stable")[:OUTLIERS])
 
 
-def _principal_components(states: Floats) -> Floats:
-    """Orthonormal [columns][48] that hold most of the energy of ``states`` [n][columns], by subspace
-    iteration.
+def _principal_components(states: Floats, mean: Floats) -> Floats:
+    """Orthonormal [columns][48] that hold most of the energy of ``states`` [n][columns] and, as if it were a
+    state with a third of the energy of all, that of ``mean``; by subspace iteration.
     """
     size = min(COMPONENTS, states.shape[1])
     scaled = states / np.abs(states).max() if states.any() else states
+    if mean.any():
+        weight = np.linalg.norm(scaled) * _MEAN_WEIGHT / np.linalg.norm(mean)
+        scaled = np.concatenate([scaled, mean[None] * weight])
     basis = np.linalg.qr(np.random.default_rng(0).standard_normal((states.shape[1], size)))[0]
     for _ in range(_ITERATIONS):
         basis = np.linalg.qr(scaled.T @ (scaled @ basis))[0]

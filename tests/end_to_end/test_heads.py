@@ -1,7 +1,8 @@
-"""Forms of the lm_head: in planes the very logits and tokens of the bfloat16 table, in int8 nearly."""
+"""Forms of the lm_head: in planes, with codes or without, the very tokens of the table, in int8 nearly."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import edgebit
 from edgebit.errors import UsageError
+from edgebit.inspection import inspect_bundle
 from edgebit.lossy import LossyWarning
 from tests.builders import TINY, write_checkpoint
 
@@ -24,6 +26,9 @@ SETTINGS = [
 ]
 
 
+SCREENED = ("exact", "s4")
+
+
 @pytest.fixture(scope="module", params=["packed", "llama"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One with a tied table, one with a table of its own for the lm_head."""
@@ -33,25 +38,43 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="module")
 def bundles(checkpoint: Path) -> dict[str, Path]:
     folder = checkpoint.parent
-    return {head: edgebit.compile(checkpoint, output=folder / head, head=head) for head in ("full", "exact")}
+    return {
+        head: edgebit.compile(checkpoint, output=folder / head, head=head) for head in ("full", *SCREENED)
+    }
 
 
-def test_planes_give_the_logits_and_the_tokens_of_the_table(bundles: dict[str, Path]) -> None:
-    with edgebit.load(bundles["full"]) as full, edgebit.load(bundles["exact"]) as exact:
+@pytest.mark.parametrize("head", SCREENED)
+def test_planes_give_the_logits_and_the_tokens_of_the_table(head: str, bundles: dict[str, Path]) -> None:
+    with edgebit.load(bundles["full"]) as full, edgebit.load(bundles[head]) as screened:
         expected = np.asarray(full.logits(PROMPT)).view(np.uint32)
-        np.testing.assert_array_equal(np.asarray(exact.logits(PROMPT)).view(np.uint32), expected)
+        np.testing.assert_array_equal(np.asarray(screened.logits(PROMPT)).view(np.uint32), expected)
         for settings in SETTINGS:
-            answers = ["".join(m.generate(PROMPT, max_tokens=24, **settings)) for m in (full, exact)]
+            answers = ["".join(m.generate(PROMPT, max_tokens=24, **settings)) for m in (full, screened)]
             assert answers[0] == answers[1]
-        assert exact.head_stats.queries > 0 == full.head_stats.queries
+        assert screened.head_stats.queries > 0 == full.head_stats.queries
 
 
-def test_the_same_model_gives_the_same_planes(checkpoint: Path, bundles: dict[str, Path]) -> None:
+def test_the_same_model_gives_the_same_planes_and_codes(checkpoint: Path, bundles: dict[str, Path]) -> None:
     graph = edgebit.export(checkpoint, checkpoint.parent / "graph")
-    again = edgebit.compile(graph, output=checkpoint.parent / "again", head="exact")
-    for path in sorted(bundles["exact"].rglob("*")):
+    again = edgebit.compile(graph, output=checkpoint.parent / "again", head="s4")
+    for path in sorted(bundles["s4"].rglob("*")):
         if path.is_file():
-            assert (again / path.relative_to(bundles["exact"])).read_bytes() == path.read_bytes(), path
+            assert (again / path.relative_to(bundles["s4"])).read_bytes() == path.read_bytes(), path
+
+
+def test_codes_stand_beside_the_planes(bundles: dict[str, Path]) -> None:
+    """The other weights are the same; the manifest says what both screenings left of the built-in text."""
+    exact, s4 = ((bundles[head] / "weights.bin").read_bytes() for head in SCREENED)
+    assert s4[64 : len(exact)] == exact[64:]
+    plans = [json.loads((bundles[head] / "manifest.json").read_text("utf-8"))["plan"] for head in SCREENED]
+    rows, width = 320, 256
+    assert len(s4) - len(exact) == rows * (128 + width // 2 + 20)
+    assert plans[0]["exact_survivors"] == plans[1]["exact_survivors"] >= 1
+    assert plans[1]["s4_survivors"] >= plans[1]["exact_survivors"]
+    assert "s4_survivors" not in plans[0]
+    assert plans[1]["s4_token_bytes"] > plans[1]["screen_bytes"] == len(s4) - len(exact)
+    facts = inspect_bundle(bundles["s4"]).facts
+    assert facts["lm_head"] == "s4" and facts["s4_survivors"] == plans[1]["s4_survivors"]
 
 
 def test_small_tables_are_kept_whole(checkpoint: Path, bundles: dict[str, Path]) -> None:
@@ -91,7 +114,8 @@ def test_an_unknown_form_is_refused_before_anything_is_done(tmp_path: Path) -> N
 def test_screening_finds_the_same_tokens_on_arm(
     checkpoint: Path, bundles: dict[str, Path], arm_python: Path, tmp_path: Path
 ) -> None:
-    bundle = edgebit.compile(checkpoint, "arm64", tmp_path / "arm", head="exact")
+    head = "s4" if "llama" in checkpoint.parent.name else "exact"
+    bundle = edgebit.compile(checkpoint, "arm64", tmp_path / "arm", head=head)
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from edgebit_runtime import load\n"
@@ -101,7 +125,7 @@ def test_screening_finds_the_same_tokens_on_arm(
         "print(model.head_stats)\n"
     )
     answers = {}
-    with edgebit.load(bundles["exact"]) as model:
+    with edgebit.load(bundles[head]) as model:
         texts = [str(list(model.generate(PROMPT[:40], max_tokens=8, **settings))) for settings in SETTINGS]
         answers["host"] = "\n".join([*texts, str(model.head_stats)])
     for cpu in ("cortex-a72", "cortex-a76"):

@@ -39,6 +39,12 @@ def screened(real: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def coded(real: Path) -> Path:
+    """The same with codes beside the planes."""
+    return edgebit.compile(real, output=real.parent / "s4", head="s4")
+
+
+@pytest.fixture(scope="session")
 def unscreened(real: Path) -> Path:
     """Bundle of ``real`` with bfloat16 rows."""
     return edgebit.compile(real, output=real.parent / "full", head="full")

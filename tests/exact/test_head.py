@@ -13,7 +13,7 @@ from tests.exact.models import SETTINGS, all_logits, engine_of, last_logits, tex
 POSITIONS = 2000
 
 
-@pytest.mark.parametrize("model", ["screened", "builtin"])
+@pytest.mark.parametrize("model", ["screened", "coded", "builtin"])
 def test_screening_chooses_what_all_logits_choose(model: str, request: pytest.FixtureRequest) -> None:
     bundle = request.getfixturevalue(model)
     with engine_of(bundle) as engine:
@@ -30,8 +30,11 @@ def test_screening_chooses_what_all_logits_choose(model: str, request: pytest.Fi
         assert stats.queries == POSITIONS and stats.fallbacks < POSITIONS / 20
 
 
-def test_planes_give_the_logits_of_the_table(screened: Path, unscreened: Path) -> None:
-    with engine_of(screened) as planes, engine_of(unscreened) as table:
+@pytest.mark.parametrize("model", ["screened", "coded"])
+def test_planes_give_the_logits_of_the_table(
+    model: str, unscreened: Path, request: pytest.FixtureRequest
+) -> None:
+    with engine_of(request.getfixturevalue(model)) as planes, engine_of(unscreened) as table:
         tokens = text(64, planes.info.vocab_size)
         np.testing.assert_array_equal(all_logits(planes, tokens), all_logits(table, tokens))
         for sampling in SETTINGS:

@@ -41,7 +41,6 @@ static void advise_rows(const eb_lm_head *lm, long advice) {
   const eb_head *head = &lm->plan->logits;
   uint64_t vocab_size = lm->plan->vocab_size;
   const uint32_t *escapes = eb_section(lm, head->escape_index);
-  if (head->kind == EB_HEAD_S4) advise(lm, head->plane1, eb_plane1_row(head) * vocab_size, advice);
   advise(lm, head->plane2, eb_plane2_row(head) * vocab_size, advice);
   advise(lm, head->escapes, escapes[vocab_size] * (uint64_t)EB_ESCAPE_BYTES, advice);
   advise(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES, advice);

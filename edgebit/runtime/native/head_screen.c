@@ -6,6 +6,8 @@ enum { BLOCKS_AT_ONCE = 64 }; /* their estimates and bounds stay in the first ca
 
 enum { FEW_SURVIVORS = 32 }; /* more than there are leaders: computing them costs less than screening them again */
 
+enum { ROWS_AHEAD = 4, CACHE_LINE = 64 }; /* rows here and there are too short for the hardware to foresee */
+
 enum { RESULTS = 3 * EB_BLOCK }; /* of a block that is screened again */
 
 /* ---- memory ----------------------------------------------------------------------------------------------- */
@@ -205,6 +207,12 @@ static void decide(eb_lm_head *lm, int32_t thread) {
   s->refined_count = s->is_refining ? s->survivor_count : 0;
 }
 
+static void prefetch_row(const eb_lm_head *lm, int32_t token) {
+  const uint64_t bytes = eb_plane1_row(&lm->plan->logits);
+  const uint8_t *row = eb_section(lm, lm->plan->logits.plane1 + (uint64_t)token * bytes);
+  for (uint64_t line = 0; line < bytes; line += CACHE_LINE) __builtin_prefetch(row + line);
+}
+
 static void copy_row(const eb_lm_head *lm, int32_t token, uint8_t *row, float *bounds) {
   const uint64_t bytes = eb_plane1_row(&lm->plan->logits);
   const float *from = eb_section(lm, lm->plan->logits.bounds + (uint64_t)token / EB_BLOCK * EB_BLOCK_BOUNDS);
@@ -214,12 +222,16 @@ static void copy_row(const eb_lm_head *lm, int32_t token, uint8_t *row, float *b
 
 /* The first plane of at most 16 survivors: their estimates, and the tighter of both bounds. */
 static void refine_rows(const eb_lm_head *lm, int32_t thread, const int32_t *tokens, uint32_t count) {
+  const int32_t *last = lm->screening->survivors + lm->screening->survivor_count - 1;
   const eb_head *head = &lm->plan->logits;
   eb_screening *s = lm->screening;
   uint8_t *rows = s->rows + (uint64_t)thread * EB_BLOCK * eb_plane1_row(head);
   float *bounds = s->row_bounds + thread * (EB_BLOCK_BOUNDS / 4), *found = s->row_results + thread * RESULTS;
   float *results[] = {found, found + EB_BLOCK, found + 2 * EB_BLOCK};
-  for (uint32_t i = 0; i < count; i++) copy_row(lm, tokens[i], rows + i * eb_plane1_row(head), bounds + i);
+  for (uint32_t i = 0; i < count; i++) {
+    if (tokens + i + ROWS_AHEAD <= last) prefetch_row(lm, tokens[i + ROWS_AHEAD]);
+    copy_row(lm, tokens[i], rows + i * eb_plane1_row(head), bounds + i);
+  }
   screen_rows(lm, head->screen, rows, bounds, &s->plain, results, 1);
   for (uint32_t i = 0; i < count; i++) {
     s->estimates[tokens[i]] = results[0][i];
