@@ -65,10 +65,15 @@ def inspect_bundle(folder: Path) -> Report:
         "target": target.name,
         "tiers": ", ".join(target.tiers),
         "weights layout": manifest.weights.layout,
-        **{name: manifest.plan[name] for name in COUNTS if name in manifest.plan},
+        **_counts(manifest.plan),
     }
     memory = {name: size for name, size in manifest.memory.items() if isinstance(size, int)}
     return Report(str(folder), facts, tuple(bundle_parts(manifest.files)), memory)
+
+
+def _counts(plan: Facts) -> dict[str, int | float]:
+    found = {name: plan.get(name) for name in COUNTS}
+    return {name: count for name, count in found.items() if isinstance(count, (int, float))}
 
 
 def bundle_parts(files: Mapping[str, FileEntry]) -> list[Part]:

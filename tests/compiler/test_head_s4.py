@@ -106,6 +106,32 @@ def test_no_logit_is_outside_its_bound(kind: str, state: str, shape: tuple[int, 
     assert np.isfinite(exact[certified]).all(), "a logit that overflows must survive"
 
 
+@pytest.mark.parametrize("kind", sorted(ADVERSARIES))
+def test_the_bound_holds_and_is_reached_where_a_state_is_what_the_codes_left_out(kind: str) -> None:
+    """The state for which Cauchy and Schwarz give no slack."""
+    table = ADVERSARIES[kind](np.random.default_rng(4), 20, 300)
+    plane, sections = coded(table), packed(table)
+    matrix, turned = sections.components.astype(np.float64), rotation(512)
+    values = canonical.bf16_to_f32(padded(table, 256)).astype(np.float64)
+    approximations = (2.0 * plane.codes()[:20] - 15.0) * plane.bounds[:, 0].reshape(-1, 1)[:20]
+    left = (values - values @ matrix @ matrix.T) @ turned.T - approximations
+    reached = 0.0
+    for row in range(20):
+        state = left[row] @ turned
+        if np.abs(state).max() < 1e-12 * np.abs(values[row]).max() or not state.any():
+            continue  # nothing was left out
+        scaled = (state / np.abs(state).max()).astype(f32)[:320]
+        hidden = canonical.round_significant(scaled, 16)
+        result = screen(plane, query(sections, hidden, rotated=True))
+        with np.errstate(all="ignore"):
+            exact = canonical.lm_head(padded(table), hidden)
+            error = np.abs(exact.astype(np.float64) - result.estimates[:20])
+        assert (error <= result.bounds[:20])[np.isfinite(result.uppers[:20])].all()
+        if np.isfinite(result.uppers[row]):
+            reached = max(reached, error[row] / result.bounds[row])
+    assert reached > 0.5 or kind in ("inside_the_components", "denormal")
+
+
 def test_bounds_hold_for_components_that_are_no_basis() -> None:
     """They decide how tight bounds are, never whether they hold."""
     rng = np.random.default_rng(3)
