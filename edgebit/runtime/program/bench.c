@@ -17,7 +17,7 @@ static const uint64_t OWN_MEMORY_LEAST = 64 << 20;
 /* What decoding reads, as manifest.json says (edgebit/compiler/summary.py). */
 typedef struct {
   uint64_t streamed_offset, streamed_bytes;
-  double body_bytes, cache_bytes_per_token, logits_bytes, screen_bytes, row_bytes;
+  double body_bytes, cache_bytes_per_token, logits_bytes, screen_bytes, row_bytes, refine_bytes;
 } plan_facts;
 
 typedef struct {
@@ -59,6 +59,7 @@ static plan_facts read_plan(const char *bundle) {
       .logits_bytes = (double)manifest_integer(&from, "plan", "logits_bytes"),
       .screen_bytes = (double)manifest_integer(&from, "plan", "screen_bytes"),
       .row_bytes = (double)manifest_integer(&from, "plan", "row_bytes"),
+      .refine_bytes = (double)manifest_integer(&from, "plan", "refine_bytes"),
   };
   const char *steps = json_text(manifest_value(&from, "plan", "decode"));
   for (char *end; steps && *steps; steps = end) {
@@ -166,7 +167,9 @@ static double token_bytes(const run *r, const eb_head_stats *before) {
   double passes = (double)(stats.full_passes - before->full_passes);
   double rows = (double)(stats.computed_rows - before->computed_rows);
   double found = queries + passes - (double)(stats.fallbacks - before->fallbacks);
-  double head = r->plan.screen_bytes * queries + r->plan.row_bytes * rows + r->plan.logits_bytes * passes;
+  double again = (double)(stats.refined_rows - before->refined_rows);
+  double screened = r->plan.screen_bytes * queries + r->plan.refine_bytes * again;
+  double head = screened + r->plan.row_bytes * rows + r->plan.logits_bytes * passes;
   return r->plan.body_bytes + head / found + r->plan.cache_bytes_per_token * (r->prefill + (r->decode + 1) / 2.0);
 }
 
