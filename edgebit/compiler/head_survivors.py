@@ -69,12 +69,10 @@ class SurvivorCount:
 
     def thresholds(self, table: Callable[[], Array], k: int) -> Floats:
         """For each state the least exact logit of the k rows that lead by their estimates."""
-        leaders = np.argpartition(-self._estimates, k - 1, axis=0)[:k]
-        rows = table()
-        found = [
-            (np.asarray(rows[leaders[:, i]]).astype(np.float64) @ state).min()
-            for i, state in enumerate(self.states)
-        ]
+        rows, found = table(), []
+        for state, estimates in zip(self.states, self._estimates.T, strict=True):
+            leaders = np.argpartition(estimates, len(estimates) - k)[-k:]
+            found.append((np.asarray(rows[leaders]).astype(np.float64) @ state).min())
         return np.array(found)
 
     def above(self, thresholds: Floats) -> float:

@@ -17,6 +17,7 @@ from edgebit.compiler.plan import HeadKind, KernelInstance
 from edgebit.compiler.summary import summarize
 from edgebit.compiler.weights import HEADER
 from edgebit.runtime.bench_plan import read_plan
+from edgebit.runtime.stats import HeadStats
 from tests.builders import GROUPED, ODD, TINY, Shape
 from tests.compiler.test_planner import planned, tiny
 
@@ -63,6 +64,27 @@ def test_a_screened_head_reads_its_planes(tmp_path: Path, rows: int) -> None:
     assert facts.logits_bytes == rows * facts.row_bytes
     by_label = {step.label: step.weight_bytes for step in facts.head[len(plan.head) :]}
     assert by_label["screen"] == facts.screen_bytes and by_label["all_logits"] == facts.logits_bytes
+
+
+def test_codes_are_screened_before_rows_of_the_planes(tmp_path: Path) -> None:
+    plan, _ = planned(tiny(tmp_path))
+    kernels = {slot: KernelInstance(slot) for slot in ("lm_head", "rows", "screen", "screen_codes")}
+    exact, s4 = (
+        replace(
+            plan,
+            vocab_size=333,
+            logits=replace(plan.logits, kind=kind, kernels=kernels, plane_width=512),
+        )
+        for kind in (HeadKind.EXACT, HeadKind.S4)
+    )
+    before, after = (read_plan({"plan": summarize(each)}) for each in (exact, s4))
+    assert after.screen_bytes == 336 * (128 + 256 + 20)
+    assert before.refine_bytes == 0 and after.refine_bytes == 128 + 384 + 20
+    assert (after.row_bytes, after.logits_bytes) == (before.row_bytes, before.logits_bytes)
+    labels = [step.label for step in after.head[len(plan.head) :]]
+    assert len(labels) == 13 and labels[7] == "refine"
+    again = HeadStats(queries=2, computed_rows=3, refined_rows=5)
+    assert after.head_bytes(again) == 2 * after.screen_bytes + 3 * after.row_bytes + 5 * after.refine_bytes
 
 
 def test_layers_share_their_kinds(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_the_head_tells_how_it_found_the_tokens(report: Report) -> None:
         "fallbacks": 0,
         "full_passes": 2 * 25,  # first tokens, and twelve without and twelve with guesses
         "survivors_per_token": None,
+        "refined_per_token": None,
         "rows_per_token": None,
     }
     screening = HeadStats(queries=10, fallbacks=2, survivors=20, computed_rows=28, full_passes=2)

@@ -45,6 +45,7 @@ PLAN: Facts = {  # what edgebit/compiler/summary.py would say of native/toy_plan
     "logits_bytes": 40960,
     "screen_bytes": 0,
     "row_bytes": 128,
+    "refine_bytes": 0,
 }
 ANSWER = "é€😀 ok."  # no byte twice: each is the follower of the one before
 
