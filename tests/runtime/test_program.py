@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,6 +217,37 @@ def test_bench_measures_and_refuses_in_one_line(toy_bundle: Path) -> None:
     assert long.stderr.startswith(
         "edgebit: --prefill 40 and --decode 20 need 60 tokens, the context holds 48"
     )
+
+
+@pytest.mark.parametrize(
+    "how", [{"arguments": ["--verify"]}, {"EDGEBIT_VERIFY": "1"}], ids=["option", "variable"]
+)
+def test_every_byte_is_checked_on_request(bundle_copy: Path, how: dict[str, Any]) -> None:
+    asked = {**how}
+    arguments = asked.pop("arguments", [])
+    assert run(bundle_copy, "-p", "hi", *arguments, **asked).stdout == ANSWER + "\n"
+    path = bundle_copy / "weights.bin"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert run(bundle_copy, "-p", "hi").returncode == 0  # header and size are right
+    result = run(bundle_copy, "-p", "hi", *arguments, **asked)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"edgebit: {path} is damaged: sha256 ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the root folder")
+def test_it_runs_where_there_is_nothing_else(toy_bundle: Path, tmp_path: Path) -> None:
+    """No /proc, /sys and /dev, no libc and no shell."""
+    shutil.copytree(toy_bundle, tmp_path / "bundle")
+
+    def alone(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["chroot", str(tmp_path), "/bundle/edgebit-run", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert alone("-p", "hi").stdout == ANSWER + "\n"
+    assert alone("--doctor").stdout.splitlines()[-1].startswith("right: ")
+    assert "roofline" in alone("--bench", "--repeat", "1").stdout
 
 
 # ---- a terminal -------------------------------------------------------------------------------------

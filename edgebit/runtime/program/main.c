@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "doctor.h"
 #include "fail.h"
+#include "manifest.h"
 #include "options.h"
 #include "talk.h"
 
@@ -31,6 +32,11 @@ static char *own_folder(const char *called) {
   return path;
 }
 
+static int is_set(const char *variable) {
+  const char *value = getenv(variable);
+  return value && *value && strcmp(value, "0");
+}
+
 int main(int count, char **arguments) {
   options chosen = options_parse(count, arguments);
   if (chosen.command == COMMAND_HELP) {
@@ -44,6 +50,7 @@ int main(int count, char **arguments) {
   if (chosen.tier && setenv("EDGEBIT_TIER", chosen.tier, 1)) fail("no memory");
   char *own = chosen.bundle ? NULL : own_folder(arguments[0]);
   const char *bundle = own ? own : chosen.bundle;
+  if (chosen.command != COMMAND_DOCTOR && (chosen.verify || is_set("EDGEBIT_VERIFY"))) manifest_verify(bundle);
   int (*const commands[])(const char *, const options *) = {
       [COMMAND_TALK] = talk, [COMMAND_BENCH] = bench, [COMMAND_DOCTOR] = doctor};
   int status = commands[chosen.command](bundle, &chosen);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "fail.h"
 #include "sha256.h"
 #include "system.h"
 
@@ -151,4 +152,14 @@ int manifest_check_file(const char *bundle, const manifest *from, const json_val
   snprintf(error, SENTENCE_BYTES, "%s is damaged: sha256 %s, expected %s; copy the bundle again", path, digest,
            expected_digest);
   return 0;
+}
+
+void manifest_verify(const char *bundle) {
+  manifest found;
+  char error[SENTENCE_BYTES];
+  if (!manifest_open(&found, bundle, error)) fail("%s", error);
+  const json_value *each = json_first(&found.table, json_member(&found.table, found.root, "files"));
+  for (; each; each = json_next(&found.table, each))
+    if (!manifest_check_file(bundle, &found, each, error)) fail("%s", error);
+  manifest_close(&found);
 }

@@ -25,4 +25,7 @@ int64_t manifest_integer(const manifest *from, const char *table, const char *na
 /* Checks the size and sha256 of one member of manifest.files; 0 and a sentence where the file is not as it was. */
 int manifest_check_file(const char *bundle, const manifest *from, const json_value *file, char error[SENTENCE_BYTES]);
 
+/* Checks all of them and the manifest; ends the program at the first that is not as it was. */
+void manifest_verify(const char *bundle);
+
 #endif

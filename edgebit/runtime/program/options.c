@@ -34,11 +34,14 @@ const char OPTIONS_HELP[] =
     "Everywhere:\n"
     "      --threads N       default: the CPUs worth using\n"
     "      --tier NAME       use these kernels, as EDGEBIT_TIER does\n"
+    "      --verify          check every byte of the bundle first, as EDGEBIT_VERIFY=1 does\n"
     "\n"
     "Of --bench:\n"
     "      --prefill N       tokens of the prompt; default 128\n"
     "      --decode N        tokens after it; default 64\n"
-    "      --repeat N        repetitions; default 5\n";
+    "      --repeat N        repetitions; default 5\n"
+    "\n"
+    "Exit status: 0 fine, 1 something is wrong, 2 the command line makes no sense.\n";
 
 enum kind { FLAG, TEXT, COUNT, POSITIVE_FRACTION, FRACTION, TEMPERATURE, SEED, STOP, BENCH, DOCTOR, VERSION, HELP };
 
@@ -67,6 +70,7 @@ static const option OPTIONS[] = {
     {"--stats", FLAG, offsetof(options, stats)},
     {"--threads", COUNT, offsetof(options, threads)},
     {"--tier", TEXT, offsetof(options, tier)},
+    {"--verify", FLAG, offsetof(options, verify)},
     {"--prefill", COUNT, offsetof(options, prefill)},
     {"--decode", COUNT, offsetof(options, decode)},
     {"--repeat", COUNT, offsetof(options, repeat)},

@@ -16,10 +16,10 @@ typedef struct {
   const char *tier;
   const char *stops[MOST_STOPS];
   int stop_count;
-  int raw, stats, no_speculation; /* flags */
-  int32_t max_tokens;             /* 0: until the answer is done */
-  int32_t threads;                /* 0: the CPUs worth using */
-  int32_t prefill, decode;        /* 0: what the context allows */
+  int raw, stats, no_speculation, verify; /* flags */
+  int32_t max_tokens;                     /* 0: until the answer is done */
+  int32_t threads;                        /* 0: the CPUs worth using */
+  int32_t prefill, decode;                /* 0: what the context allows */
   int32_t repeat;
   eb_sampling sampling;
 } options;
