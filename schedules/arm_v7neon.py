@@ -71,10 +71,10 @@ def _micro_kernel(tile: Tile) -> tirx.PrimFunc:
                             codes: T.let = _field(V.vload([l, r * 4, 0], "uint8x16"), g)
                             for m in T.unroll(tile.tokens):
                                 eight: T.let = _twice(X.vload([m, window * WINDOW + l, g, 0], "int8x4"))
-                                lanes[m, r, 0, vector(0, 8)] = lanes[m, r, 0, vector(0, 8)] + _vmull(
+                                lanes[m, r, 0, vector(0, 8)] = lanes[m, r, 0, vector(0, 8)] + vmull(
                                     T.vectorlow(codes, dtype="int8x8"), eight
                                 )
-                                lanes[m, r, 1, vector(0, 8)] = lanes[m, r, 1, vector(0, 8)] + _vmull(
+                                lanes[m, r, 1, vector(0, 8)] = lanes[m, r, 1, vector(0, 8)] + vmull(
                                     T.vectorhigh(codes, dtype="int8x8"), eight
                                 )
                 for m in T.unroll(tile.tokens):
@@ -96,7 +96,7 @@ def _twice(q: Expr) -> Expr:
     return T.reinterpret(T.broadcast(T.reinterpret(q, dtype="int32"), 2), dtype="int8x8")
 
 
-def _vmull(codes: Expr, q: Expr) -> Expr:
+def vmull(codes: Expr, q: Expr) -> Expr:
     intrinsic = T.llvm_lookup_intrinsic_id("llvm.arm.neon.vmulls.v8i16")
     return T.call_llvm_pure_intrin(intrinsic, codes, q, dtype="int16x8")
 

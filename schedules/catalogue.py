@@ -89,6 +89,7 @@ _HEAD_SCREEN = {
     "sse2": Schedule("head_sse2", "head_screen_sse2"),
     "dotprod": Schedule("head_dotprod", "head_screen_dotprod"),
     "neon": Schedule("head_neon", "head_screen_neon"),
+    "armv7neon": Schedule("head_v7neon", "head_screen_armv7neon"),
     ANY: Schedule("head_portable", "head_screen_portable"),
 }
 

@@ -85,10 +85,13 @@ class Products:
     coefficients: MicroKernel
 
 
-def screen(products: Products, bits: int) -> tirx.PrimFunc:
-    """The kernel for codes of ``bits``, with the micro-kernels of a tier in the place of its products."""
+def screen(products: Products, bits: int, lanes: int = ROWS) -> tirx.PrimFunc:
+    """The kernel for codes of ``bits``, with the micro-kernels of a tier in the place of its products.
+
+    ``lanes``: rows whose floats are computed at a time, those of a block or one.
+    """
     codes = CODES[bits]
-    function = _loop_nest(codes)
+    function = _loop_nest(codes, lanes)
     groups = next(parameter for parameter in function.params if parameter.name == "groups")
     schedule = Schedule(function)
     _tensorize(schedule, "codes", _describe_codes(groups, codes), products.codes(codes))
@@ -143,7 +146,7 @@ def _coefficient(gamma: Expr, j: Expr) -> Expr:
     return T.cast(gamma[0, j], "int32") * 256 + T.cast(gamma[1, j], "int32")
 
 
-def _loop_nest(codes: Codes) -> tirx.PrimFunc:
+def _loop_nest(codes: Codes, lanes: int) -> tirx.PrimFunc:
     lines = codes.lines
 
     @T.prim_func(s_tir=True)
@@ -210,7 +213,7 @@ def _loop_nest(codes: Codes) -> tirx.PrimFunc:
                         sums[0:FOURS, 0:2, 0:FEW], scaled[0:FOURS, 0:2, 0:FEW], B[vn, 0:5, 0:ROWS], Q[0:8]
                     )
                     T.writes(L[vn, 0:ROWS], U[vn, 0:ROWS], M[vn, 0:2])
-                    bound_block(sums, scaled, codes.step, codes.center, B, Q, L, U, M, vn)
+                    bound_block(sums, scaled, codes.step, codes.center, B, Q, L, U, M, vn, lanes)
 
     return main
 

@@ -38,16 +38,20 @@ def test_no_rounding_of_its_own_no_calls_and_a_small_stack(tier_name: str, name:
         ("head_screen", "avx2", "vpmaddubsw", 16, 5.9),
         ("head_screen", "dotprod", "sdot", 32, 4.0),
         ("head_screen", "neon", "smlal2", 24, 7.3),
+        ("head_screen", "armv7neon", "vmlal.s8", 12, 5.8),
         ("head_screen_u4", "avx512vnni", "vpdpbusd", 8, 2.8),
         ("head_screen_u4", "avx2", "vpmaddubsw", 16, 3.9),
         ("head_screen_u4", "dotprod", "sdot", 32, 2.3),
         ("head_screen_u4", "neon", "smlal2", 24, 5.1),
+        ("head_screen_u4", "armv7neon", "vmlal.s8", 12, 4.0),
     ],
 )
 def test_screening_loop_has_few_instructions(
     name: str, tier_name: str, instruction: str, products: int, at_most: float
 ) -> None:
-    """A group of 256 columns needs ``products`` instructions of the kind, and so many in all for each."""
+    """A group of 256 columns (armv7neon: of 64) needs ``products`` instructions of the kind, and so many in
+    all for each.
+    """
     loop = innermost_loop(body(tier_name, name), instruction)
     assert loop.count(instruction) == products
     assert len(loop) / products <= at_most
