@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -211,7 +212,19 @@ def test_bench_measures_and_refuses_in_one_line(toy_bundle: Path) -> None:
     figures = {line[:24].strip(): [float(figure) for figure in line[24:].split()] for line in lines[1:4]}
     assert list(figures) == ["prefill, 9 tokens", "decode, 7 tokens", "with guesses"]
     assert all(speed > 0 and mean > 0 for speed, mean, *_ in figures.values())
-    assert "bytes per token       41.0 kB" in result.stdout  # one table of logits, 13 tokens of cache
+    command = [
+        sys.executable,
+        str(toy_bundle / "bench.py"),
+        "--prefill",
+        "9",
+        "--decode",
+        "7",
+        "--threads",
+        "1",
+    ]
+    python = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [re.findall(r"bytes per token +([\d.]+ \w+)", text) for text in (result.stdout, python)]
+    assert found[0] == found[1] == ["41.0 kB"]  # one table of logits, 13 tokens of cache
     long = run(toy_bundle, "--bench", "--prefill", "40", "--decode", "20")
     assert long.returncode == 1
     assert long.stderr.startswith(
