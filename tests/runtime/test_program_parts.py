@@ -282,3 +282,21 @@ def test_every_command_is_clean_under_sanitizers(checked_program: Path, toy_bund
     assert run("--doctor")[1].splitlines()[-1].startswith("right: ")
     assert run("--bench", "--repeat", "1")[0] == 0
     assert run("--help")[0] == run("--version")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "tokenizer.bin"])
+def test_doctor_survives_whatever_it_is_shown(checked_program: Path, bundle_copy: Path, name: str) -> None:
+    """It opens the model though a file is damaged: to tell more. Bits anywhere, most in headers and tables."""
+    chance = random.Random(9)
+    path = bundle_copy / name
+    whole = path.read_bytes()
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            at = chance.randrange(min(len(data), chance.choice([64, 1024, len(data)])))
+            data[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(data[: chance.choice([len(data), len(data), chance.randrange(len(data))])])
+        command = [str(checked_program), str(bundle_copy), "--doctor", "--tier", "baseline", "--threads", "1"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 1, result.stderr[-3000:]
+        assert "damaged" in result.stdout.splitlines()[-1] and result.stderr == ""
