@@ -286,7 +286,7 @@ def test_every_command_is_clean_under_sanitizers(checked_program: Path, toy_bund
 
 @pytest.mark.parametrize("name", ["weights.bin", "tokenizer.bin"])
 def test_doctor_survives_whatever_it_is_shown(checked_program: Path, bundle_copy: Path, name: str) -> None:
-    """It opens the model though a file is damaged: to tell more. Bits anywhere, most in headers and tables."""
+    """It opens the model though a file is damaged, to tell more. Bits anywhere, most of them in headers."""
     chance = random.Random(9)
     path = bundle_copy / name
     whole = path.read_bytes()
