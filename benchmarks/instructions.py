@@ -56,6 +56,7 @@ class Emulated:
     cores: tuple[str, ...] = ()
 
 
+ALONE = ("-nostdlib", "-rtlib=compiler-rt", "-static")
 TIERS_COUNTED = {
     "avx2": Emulated("max"),
     "ssse3": Emulated("core2duo"),
@@ -63,8 +64,8 @@ TIERS_COUNTED = {
     "i8mm": Emulated("max,sve=off", ("neoverse-v1",)),
     "dotprod": Emulated("cortex-a76", ("neoverse-n1",)),
     "neon": Emulated("cortex-a72", ("neoverse-n1", "cortex-a72")),
-    "armv7neon": Emulated("cortex-a7"),
-    "vfp": Emulated("cortex-a7"),
+    "armv7neon": Emulated("cortex-a8"),
+    "vfp": Emulated("cortex-a8"),
     "rv64gc": Emulated("sifive-u54"),
 }
 
@@ -175,7 +176,7 @@ def _build(tier: Tier, machine: Machine, tokens: Sequence[int], work: Path) -> P
     flags = ["-O1", "-ffreestanding", "-fno-builtin", "-fno-stack-protector", "-fno-sanitize=all", "-w"]
     subprocess.run(
         [
-            *(str(zig_executable()), "cc", "-target", machine.zig_target, *flags, "-nostdlib", "-static"),
+            *(str(zig_executable()), "cc", "-target", machine.zig_target, *flags, *ALONE),
             *(
                 *shape,
                 "-o",

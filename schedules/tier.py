@@ -81,17 +81,18 @@ _TIERS = (
     Tier("dotprod", "arm64", "cortex-a72", mattr=("+dotprod",), requires=("dotprod",), base="neon"),
     Tier("neon", "arm64", "cortex-a72"),
     # NEON of 32-bit ARM flushes denormals, and the tiers must agree bit for bit: floats stay in VFP
-    # registers, so that only kernels whose vectors are integers are armv7neon's own.
+    # registers, so that only kernels whose vectors are integers are armv7neon's own. The oldest processors,
+    # Cortex-A8 and A9, have VFPv3 and no division; "-d32" leaves the sixteen registers that Tegra 2 has too.
     Tier(
         "armv7neon",
         "armv7",
-        "cortex-a7",
+        "generic",
         mattr=("+neon",),
-        requires=("neon", "vfpv4", "idiv"),
+        requires=("neon",),
         float_abi="hard",
         base="vfp",
     ),
-    Tier("vfp", "armv7", "cortex-a7", mattr=("-neon",), requires=("vfpv4", "idiv"), float_abi="hard"),
+    Tier("vfp", "armv7", "generic", mattr=("-neon", "-d32"), float_abi="hard"),
     Tier("rv64gc", "riscv64", "generic-rv64", mattr=("+m", "+a", "+f", "+d", "+c"), abi="lp64d"),
 )
 

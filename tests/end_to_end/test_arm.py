@@ -60,15 +60,16 @@ def test_every_arm_tier_gives_the_bits_of_this_machine(
 
 
 @pytest.mark.arm
-@pytest.mark.parametrize("name", ["packed", "odd"])
+@pytest.mark.parametrize("name", ["packed", "llama", "odd"])
 def test_32_bit_arm_gives_the_bits_of_this_machine(
     name: str, armhf_python: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     _, *expected = answer(sys.executable, make(name, tmp_path_factory).bundle)
     compile_checkpoint(write_checkpoint(tmp_path / "m", *MODELS[name]), tmp_path / "arm", "armv7")
-    tier, *found = answer(str(armhf_python), tmp_path / "arm")
-    assert TIERS[tier].architecture == "armv7"
-    assert found == expected
+    for cpu in ("cortex-a8", "cortex-a15"):  # without division and VFPv4, and with them
+        tier, *found = answer(str(armhf_python), tmp_path / "arm", EB_CPU=cpu)
+        assert TIERS[tier].architecture == "armv7"
+        assert found == expected
 
 
 @pytest.mark.arm

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edgebit.compiler.target import load_target
 from tests.runtime.builders import HERE, NATIVE, ZIG, build, compile_flags, toy_weights
 
 ALLOWED = set(
@@ -171,6 +172,23 @@ def test_an_arm_program_runs_and_sees_its_cpu(tmp_path: Path) -> None:
             check=False,
         )
         assert (result.returncode, result.stdout) == (0, tier), result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["armv7", "riscv64"])
+def test_a_program_runs_on_the_oldest_processor_of_other_architectures(name: str, tmp_path: Path) -> None:
+    """musl has 64-bit off_t and time_t where 32-bit glibc and bionic have 32: nothing may depend on it."""
+    zig_target, emulator, cpu = {
+        "armv7": ("arm-linux-musleabihf", "qemu-arm", "cortex-a8"),
+        "riscv64": ("riscv64-linux-musl", "qemu-riscv64", "sifive-u54"),
+    }[name]
+    if shutil.which(emulator) is None:
+        pytest.skip(f"no {emulator}")
+    flags = load_target(name).link_flags
+    program = build_program(tmp_path / "program", ZIG, "-target", zig_target, "-static", *flags)
+    command = [emulator, "-cpu", cpu, str(program), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "baseline"), result.stderr
 
 
 # ---- the Python side -----------------------------------------------------------------------------

@@ -47,6 +47,7 @@ _ZIG_FLAGS = (
     "-fno-stack-protector",
     "-fno-sanitize=all",
     "-nostdlib",
+    "-rtlib=compiler-rt",
     "-static",
 )
 _STATUS = {2: "the driver could not read its input", 3: "a kernel wrote outside of a buffer"}
@@ -56,8 +57,8 @@ _QEMU_CPUS = {
     "neon": "cortex-a72",
     "dotprod": "cortex-a76",
     "i8mm": "max,sve=off",
-    "armv7neon": "cortex-a7",
-    "vfp": "cortex-a7",
+    "armv7neon": "cortex-a8",
+    "vfp": "cortex-a8",
     "rv64gc": "sifive-u54",
 }
 # native/cpu.h names on the left, /proc/cpuinfo on the right, where they differ.

@@ -140,11 +140,10 @@ def test_a_triple_that_does_not_fit_is_refused(triple: str) -> None:
 
 
 def test_tiers_of_an_architecture_end_with_one_that_needs_nothing() -> None:
-    """But 32-bit ARM: its oldest processors lack what every one of our targets has."""
     for architecture in TRIPLES:
         *better, last = tiers_of(architecture)
         assert all(tier.requires for tier in better)
-        assert last.requires == (("vfpv4", "idiv") if architecture == "armv7" else ())
+        assert last.requires == ()
 
 
 @pytest.mark.parametrize("tier", TIERS.values(), ids=list(TIERS))

@@ -13,7 +13,7 @@ static const struct {
     {"avx2", EB_AVX2},         {"fma", EB_FMA},           {"f16c", EB_F16C},         {"bmi2", EB_BMI2},
     {"avx512f", EB_AVX512F},   {"avx512bw", EB_AVX512BW}, {"avx512dq", EB_AVX512DQ}, {"avx512vl", EB_AVX512VL},
     {"avx512vnni", EB_AVX512VNNI}, {"neon", EB_NEON},     {"dotprod", EB_DOTPROD},   {"i8mm", EB_I8MM},
-    {"avxvnni", EB_AVXVNNI},   {"ssse3", EB_SSSE3},       {"vfpv4", EB_VFPV4},       {"idiv", EB_IDIV},
+    {"avxvnni", EB_AVXVNNI},   {"ssse3", EB_SSSE3},
 };
 enum { FEATURE_COUNT = sizeof FEATURES / sizeof FEATURES[0] };
 
@@ -83,10 +83,7 @@ uint64_t eb_cpu_features(void) {
   if (hwcap & 1ul << 20) features |= EB_DOTPROD;
   if (hwcap2 & 1ul << 13) features |= EB_I8MM;
 #else
-  unsigned long hwcap = auxiliary(AT_HWCAP);
-  if (hwcap & 1ul << 12) features |= EB_NEON;
-  if (hwcap & 1ul << 16) features |= EB_VFPV4;
-  if (hwcap & 1ul << 17) features |= EB_IDIV;
+  if (auxiliary(AT_HWCAP) & 1ul << 12) features |= EB_NEON;
 #endif
   return features;
 }

@@ -85,9 +85,7 @@ enum eb_feature {
   EB_DOTPROD = 1 << 10,
   EB_I8MM = 1 << 11,
   EB_AVXVNNI = 1 << 12,
-  EB_SSSE3 = 1 << 13,
-  EB_VFPV4 = 1 << 14,
-  EB_IDIV = 1 << 15
+  EB_SSSE3 = 1 << 13
 };
 
 typedef struct eb_tier {

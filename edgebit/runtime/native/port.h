@@ -12,6 +12,7 @@
 
 /* ---- libc ------------------------------------------------------------------------------------------------- */
 
+typedef struct { long seconds, nanoseconds; } eb_timespec;
 typedef uintptr_t eb_pthread; /* an integer in glibc and bionic, a pointer in musl: one word everywhere */
 
 int pthread_create(eb_pthread *thread, const void *attributes, void *(*function)(void *), void *argument);
@@ -23,13 +24,12 @@ void *memset(void *to, int value, size_t bytes);
 int memcmp(const void *a, const void *b, size_t bytes);
 size_t strlen(const char *text);
 char *getenv(const char *name);
-#if !defined(__arm__)
-void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
-#endif
 int munmap(void *address, size_t bytes);
 long syscall(long number, ...);
-typedef struct { long seconds, nanoseconds; } eb_timespec;
+#if !defined(__arm__) /* there off_t and time_t have 32 bits or 64, depending on the libc: eb_map, eb_nanoseconds */
+void *mmap(void *address, size_t bytes, int protection, int flags, int file, long offset);
 int clock_gettime(int clock, eb_timespec *time);
+#endif
 #if defined(__aarch64__) || defined(__arm__)
 unsigned long getauxval(unsigned long type);
 #endif
@@ -44,7 +44,8 @@ enum { EB_SYS_openat = 56, EB_SYS_close = 57, EB_SYS_lseek = 62, EB_SYS_read = 6
        EB_SYS_getaffinity = 123, EB_SYS_sigprocmask = 135, EB_SYS_getpid = 172, EB_SYS_madvise = 233 };
 #elif defined(__arm__)
 enum { EB_SYS_read = 3, EB_SYS_close = 6, EB_SYS_getpid = 20, EB_SYS_llseek = 140, EB_SYS_sigprocmask = 175,
-       EB_SYS_mmap2 = 192, EB_SYS_madvise = 220, EB_SYS_futex = 240, EB_SYS_getaffinity = 242, EB_SYS_openat = 322 };
+       EB_SYS_mmap2 = 192, EB_SYS_madvise = 220, EB_SYS_futex = 240, EB_SYS_getaffinity = 242,
+       EB_SYS_clock_gettime = 263, EB_SYS_openat = 322 };
 #else
 #error "edgebit runtime: no system call table for this architecture"
 #endif
@@ -69,7 +70,11 @@ static inline void *eb_map(size_t bytes, int protection, int flags, int file) {
 
 static inline uint64_t eb_nanoseconds(void) {
   eb_timespec now = {0, 0};
+#if defined(__arm__)
+  syscall(EB_SYS_clock_gettime, (long)EB_CLOCK_MONOTONIC, &now);
+#else
   clock_gettime(EB_CLOCK_MONOTONIC, &now);
+#endif
   return (uint64_t)now.seconds * 1000000000u + (uint64_t)now.nanoseconds;
 }
 
