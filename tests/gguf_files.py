@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,3 +137,22 @@ def i2s(values: Array, block: int = 128) -> npt.NDArray[np.uint8]:
     out[trits.size // 4 :] = 0xA5
     out[trits.size // 4 : trits.size // 4 + 4] = np.frombuffer(np.float32(scale).tobytes(), np.uint8)
     return out
+
+
+def vocabulary(tokenizer_json: bytes, pre: str | None, bos: str | None, eos: str | None) -> dict[str, Any]:
+    """tokenizer.ggml.* as convert_hf_to_gguf.py writes it for a byte-level BPE."""
+    tree = json.loads(tokenizer_json)
+    added = {token["content"]: token for token in tree["added_tokens"]}
+    ids = tree["model"]["vocab"] | {text: token["id"] for text, token in added.items()}
+    tokens = [text for text, _ in sorted(ids.items(), key=lambda item: item[1])]
+    types = [(3 if added[text]["special"] else 4) if text in added else 1 for text in tokens]
+    pairs = {
+        "model": "gpt2",
+        "pre": pre,
+        "tokens": tokens,
+        "token_type": types,
+        "merges": [pair if isinstance(pair, str) else " ".join(pair) for pair in tree["model"]["merges"]],
+        "bos_token_id": None if bos is None else ids[bos],
+        "eos_token_id": None if eos is None else ids[eos],
+    }
+    return {f"tokenizer.ggml.{key}": value for key, value in pairs.items()}

@@ -17,7 +17,7 @@ from edgebit.model.gguf import open_gguf
 from edgebit.model.hub import GGUF_SUFFIX, locate
 from edgebit.model.tables import bfloat16_table
 from edgebit.model.tensor_files import StoredTensor, TensorFiles
-from edgebit.model.ternary import MasterWeights, TernaryTensor
+from edgebit.model.ternary import TernaryTensor
 from edgebit.model.tokenizer import TokenizerFiles, read_tokenizer
 from edgebit.model.weights import EMBEDDING, FINAL_NORM, LM_HEAD, FolderWeights, Weights
 
@@ -84,7 +84,7 @@ class Checkpoint:
         for name in self._projections():
             projection = self.projection(name)
             expected |= {f"{name}.weight", f"{name}.weight_scale"}
-            if not isinstance(projection, MasterWeights):
+            if not projection.scale_is_computed:
                 multipliers.append(float(projection.scale))
         ignored = {LM_HEAD}  # tied models may store their head a second time
         for name, tensor in self._weights.items():

@@ -53,7 +53,12 @@ def unpack_codes(packed: Bytes) -> npt.NDArray[np.int8]:
 
 
 class TernaryTensor(ABC):
-    """A ternary matrix [N, K] that is read when asked for; nothing but ``scale`` is kept between calls."""
+    """A ternary matrix [N, K] that is read when asked for; nothing but ``scale`` is kept between calls.
+
+    ``scale_is_computed``: the multiplier is not stored, the whole matrix has to be read for it.
+    """
+
+    scale_is_computed = False
 
     def __init__(self, name: str, shape: tuple[int, int]) -> None:
         self.name = name
@@ -142,6 +147,8 @@ class UnpackedTrits(TernaryTensor):
 
 class MasterWeights(TernaryTensor):
     """Floating-point weights, made ternary by absmean."""
+
+    scale_is_computed = True
 
     def __init__(self, weight: StoredTensor) -> None:
         super().__init__(weight.name, (weight.shape[0], weight.shape[1]))

@@ -61,7 +61,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> TokenizerFiles:
         stop_token_ids=settings.stops(config),
         chat_template=_chat_template(folder, settings.config or {}),
     )
-    _check_range(tokenizer_files, config.vocab_size)
+    check_range(tokenizer_files, config.vocab_size)
     return tokenizer_files
 
 
@@ -153,7 +153,8 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     return template
 
 
-def _check_range(tokenizer: TokenizerFiles, vocab_size: int) -> None:
+def check_range(tokenizer: TokenizerFiles, vocab_size: int) -> None:
+    """Raises TokenizerError where a special token is outside the vocabulary."""
     for token in (
         *tokenizer.stop_token_ids,
         *(() if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)),

@@ -13,11 +13,11 @@ import pytest
 from edgebit.errors import CheckpointError
 from edgebit.model import unpack_codes
 from edgebit.model.gguf.container import GgufTensor, read_gguf
-from edgebit.model.gguf.trits import HeadPermutedRows, ternary_tensor
+from edgebit.model.gguf.trits import FloatTrits, HeadPermutedRows, ternary_tensor
+from tests.builders import absmean
 from tests.gguf_files import I2_S, Kinds, i2s, interleave
 
 TERNARY = [Kinds.TQ1_0, Kinds.TQ2_0, I2_S]
-TABLES = [Kinds.F32, Kinds.F16, Kinds.BF16]
 Floats = npt.NDArray[np.float32]
 
 
@@ -142,3 +142,42 @@ def test_interleaved_heads_are_put_back(tmp_path: Path) -> None:
     assert (unpack_codes(ternary_tensor(tensor, 128).packed()) != trits).any()
     for begin, end in [(0, 48), (3, 5), (15, 33), (47, 48)]:
         assert (unpack_codes(matrix.rows(begin, end)) == trits[begin:end]).all()
+
+
+@pytest.mark.parametrize("kind", [Kinds.F32, Kinds.F16, Kinds.BF16, Kinds.Q8_0], ids=lambda kind: kind.name)
+def test_tables_are_read_as_the_gguf_package_reads_them(kind: Kinds, tmp_path: Path) -> None:
+    values = np.random.default_rng(2).standard_normal((9, 512)).astype(np.float32)
+    tensor = stored(tmp_path / "a.gguf", values, kind)
+    expected = gguf.dequantize(gguf.quantize(values, kind), kind)
+    assert (tensor.map().astype(np.float32) == expected).all()
+    assert (tensor.float_rows(4, 7) == expected[4:7]).all()
+
+
+def test_q6_k_is_read_as_the_gguf_package_reads_it(tmp_path: Path) -> None:
+    """The package cannot write it: any bytes are a matrix, but for scales that are no numbers."""
+    raw = np.random.default_rng(3).integers(0, 256, (9, 2 * 210), np.uint8)
+    raw.reshape(-1, 210)[:, 208:] = np.random.default_rng(4).random((18, 1)).astype("<f2").view(np.uint8)
+    tensor = stored(tmp_path / "a.gguf", np.zeros((9, 512), np.float32), Kinds.Q6_K, raw=raw)
+    expected = gguf.dequantize(raw, Kinds.Q6_K)
+    assert (tensor.map() == expected).all()
+    assert (tensor.float_rows(4, 7) == expected[4:7]).all()
+
+
+@pytest.mark.parametrize("kind", [Kinds.F32, Kinds.F16, Kinds.BF16], ids=lambda kind: kind.name)
+def test_ternary_values_written_as_floats_keep_their_multiplier(kind: Kinds, tmp_path: Path) -> None:
+    trits, values = ternary(8, 256, 0.75)
+    matrix = FloatTrits(stored(tmp_path / "a.gguf", values, kind), takes_masters=False)
+    assert matrix.scale == np.float32(0.75)
+    assert (unpack_codes(matrix.packed()) == trits).all()
+
+
+def test_other_floats_are_masters_of_a_bitnet_and_refused_for_a_llama(tmp_path: Path) -> None:
+    values = np.random.default_rng(5).standard_normal((8, 256)).astype(np.float32)
+    tensor = stored(tmp_path / "a.gguf", values, Kinds.F32)
+    matrix, (trits, mean) = FloatTrits(tensor, takes_masters=True), absmean(values)
+    assert matrix.scale == mean
+    assert (unpack_codes(matrix.packed()) == trits).all()
+    with pytest.raises(
+        CheckpointError, match="holds more than three values; edgebit compiles ternary models"
+    ):
+        FloatTrits(tensor, takes_masters=False).packed()

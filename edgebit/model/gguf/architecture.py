@@ -24,6 +24,11 @@ class Architecture:
     activation: str
     permuted: bool = False
 
+    @property
+    def takes_masters(self) -> bool:
+        """Whether float weights of any values are masters of ternary ones: a Llama may be any other model."""
+        return self.model == "BitNetForCausalLM"
+
 
 # Converters of Microsoft write "bitnet-b1.58" (first "bitnet-25") and no activation: 2B-4T has squared ReLU,
 # whatever their engine computes. llama.cpp writes "bitnet", and an activation since it knows more than one.

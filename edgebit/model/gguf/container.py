@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.gguf.blocks import BLOCK_DECODERS
 from edgebit.model.gguf.metadata import Metadata, Value
 from edgebit.model.gguf.tensor_types import TENSOR_TYPES, refusal
 from edgebit.model.tensor_files import StoredTensor
@@ -50,6 +51,17 @@ class GgufTensor(StoredTensor):
     def raw(self) -> npt.NDArray[np.uint8]:
         """All bytes of the tensor as a view of the file."""
         return np.memmap(self.file, np.uint8, "r", self.offset, (self.size,))
+
+    def map(self) -> npt.NDArray[Any]:
+        """A view of the file where the tensor is of plain numbers, a decoded copy of blocks of them."""
+        return self.float_rows(0, self.shape[0]) if self.dtype in BLOCK_DECODERS else super().map()
+
+    def float_rows(self, begin: int, end: int) -> npt.NDArray[np.float32]:
+        decode = BLOCK_DECODERS.get(self.dtype)
+        if decode is None:
+            return super().float_rows(begin, end)
+        rows = self.raw().reshape(self.shape[0], -1)[begin:end]
+        return decode(rows).reshape(end - begin, self.shape[1])
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,16 @@ import numpy.typing as npt
 from edgebit.errors import CheckpointError
 from edgebit.model.gguf.container import GgufTensor
 from edgebit.model.gguf.tensor_types import I2_S, TENSOR_TYPES, TQ1_0
-from edgebit.model.ternary import TRITS_PER_BYTE, Bytes, Floats, TernaryTensor
+from edgebit.model.tensor_files import StoredTensor
+from edgebit.model.ternary import (
+    TRITS_PER_BYTE,
+    Bytes,
+    Floats,
+    MasterWeights,
+    TernaryTensor,
+    pack_codes,
+    row_blocks,
+)
 
 I2S_BLOCKS = (128, 64)
 # absmean is never below 1e-5 (SPEC 1.3); real multipliers are 0.005 to 200 (a wrong sense included).
@@ -166,6 +175,52 @@ _BYTES = np.arange(256)
 _TQ1_CODES = [((_BYTES * 3**n & 255) * 3 >> 8).astype(np.uint8) for n in range(5)]
 
 
+class FloatTrits(TernaryTensor):
+    """A matrix of floats: -d, 0 and d, as converters write ternary weights, or else masters (absmean).
+
+    Absmean of ternary values would give the right trits and, as the zeros lower the mean, a multiplier that
+    is a third too small. Which of the two a matrix is takes reading it, so that is put off.
+    """
+
+    scale_is_computed = True
+
+    def __init__(self, stored: StoredTensor, takes_masters: bool) -> None:
+        super().__init__(stored.name, (stored.shape[0], stored.shape[1]))
+        self._stored = stored
+        self._takes_masters = takes_masters
+
+    @cached_property
+    def scale(self) -> np.float32:
+        return self._masters.scale if self._magnitude is None else self._magnitude
+
+    def rows(self, begin: int, end: int) -> Bytes:
+        if self._magnitude is None:
+            return self._masters.rows(begin, end)
+        return pack_codes((np.sign(self._stored.float_rows(begin, end)) + 1).astype(np.uint8))
+
+    @cached_property
+    def _magnitude(self) -> np.float32 | None:
+        """d, or None where there is more than one value beside zero."""
+        found: np.float32 | None = None
+        for begin, end in row_blocks(self.shape):
+            values = np.abs(self._stored.float_rows(begin, end))
+            values = values[values != 0]
+            if values.size and found is None:
+                found = np.float32(values[0])
+            if (values != found).any():
+                return None
+        return np.float32(1) if found is None else found
+
+    @cached_property
+    def _masters(self) -> MasterWeights:
+        if not self._takes_masters:
+            raise CheckpointError(
+                f"{self._stored.file}: tensor {self.name} holds more than three values; edgebit compiles "
+                "ternary models only"
+            )
+        return MasterWeights(self._stored)
+
+
 class HeadPermutedRows(TernaryTensor):
     """Rows of a query or key projection in the order of transformers, from a file of architecture "llama".
 
@@ -175,6 +230,7 @@ class HeadPermutedRows(TernaryTensor):
 
     def __init__(self, stored: TernaryTensor, head_dim: int) -> None:
         super().__init__(stored.name, stored.shape)
+        self.scale_is_computed = stored.scale_is_computed
         self._stored = stored
         self._head_dim = head_dim
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from edgebit.model.gguf.container import GgufFile, GgufTensor
 from edgebit.model.gguf.tensor_types import TABLE_TYPES, TERNARY_TYPES
-from edgebit.model.gguf.trits import HeadPermutedRows, ternary_tensor
+from edgebit.model.gguf.trits import FloatTrits, HeadPermutedRows, ternary_tensor
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
-from edgebit.model.ternary import MasterWeights, TernaryTensor
+from edgebit.model.ternary import TernaryTensor
 from edgebit.model.weights import EMBEDDING, FINAL_NORM, LM_HEAD, Weights
 
 _NAMES: Mapping[str, str] = {
@@ -40,22 +40,26 @@ _ROTATED = {"self_attn.q_proj", "self_attn.k_proj"}
 class GgufWeights(Weights):
     """``permuted_heads``: the features of a head of the query and key projections, if the file has their rows
     in the order of architecture "llama" (see `HeadPermutedRows`); None: in the order of transformers.
+    ``takes_masters``: floats with more than three values are masters of ternary weights, not another model.
     """
 
     described_by = "the file's metadata"
     table_dtypes = TABLE_TYPES
 
-    def __init__(self, file: GgufFile, kind: str, permuted_heads: int | None, i2s_block: int) -> None:
+    def __init__(
+        self, file: GgufFile, kind: str, permuted_heads: int | None, takes_masters: bool, i2s_block: int
+    ) -> None:
         named: dict[str, StoredTensor] = {our_name(name): tensor for name, tensor in file.tensors.items()}
         super().__init__(file.path, kind, named)
         self._permuted_heads = permuted_heads
+        self._takes_masters = takes_masters
         self._i2s_block = i2s_block
 
     def projection(self, name: str, shape: tuple[int, int]) -> TernaryTensor:
         weight = self.find(f"{name}.weight")
         self.expect(weight, (*TERNARY_TYPES, *FLOAT_DTYPES), shape)
         if not isinstance(weight, GgufTensor) or weight.dtype in FLOAT_DTYPES:
-            matrix: TernaryTensor = MasterWeights(weight)
+            matrix: TernaryTensor = FloatTrits(weight, self._takes_masters)
         else:
             matrix = ternary_tensor(weight, self._i2s_block)
         if self._permuted_heads is not None and name.split(".", 3)[-1] in _ROTATED:
