@@ -198,12 +198,15 @@ static void gather(eb_lm_head *lm, int32_t thread) {
   s->failed = total > s->most_survivors;
 }
 
-/* Whether survivors of the codes are to be screened again. */
+/* Whether survivors of the codes are to be screened again: where they are many, and however many they are. The first
+ * plane may still leave few of them, and all of it is less than all logits.
+ */
 static void decide(eb_lm_head *lm, int32_t thread) {
   eb_screening *s = lm->screening;
   gather(lm, thread);
   s->threshold = eb_threshold(&s->contest, s->leaders, s->leader_logits);
-  s->is_refining = s->survivor_count > (uint32_t)s->contest.leader_count + FEW_SURVIVORS;
+  s->is_refining = s->failed || s->survivor_count > (uint32_t)s->contest.leader_count + FEW_SURVIVORS;
+  s->failed = 0;
   s->refined_count = s->is_refining ? s->survivor_count : 0;
 }
 
