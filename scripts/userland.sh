@@ -1,5 +1,6 @@
 #!/bin/bash
-# userland.sh ARCH [SUITE [CACHE]]: a Debian folder with Python, and CACHE/py-ARCH to run it on an emulated CPU:
+# userland.sh ARCH [SUITE [CACHE]]: a Debian folder with Python and the loader of musl, and CACHE/py-ARCH to run that
+# Python on an emulated CPU:
 #   EB_CPU=cortex-a76 CACHE/py-arm64 script.py      (qemu-user raises SIGILL on what a CPU lacks)
 # ARCH is arm64, armhf, armel or riscv64 as Debian calls them. The SUITE called "default" is the oldest one that has the
 # architecture and a package list here; another one gets a folder CACHE/ARCH-SUITE and a CACHE/py-ARCH-SUITE.
@@ -42,7 +43,7 @@ mkdir -p "$cache"
 partial=$(mktemp -d "$cache/$name.XXXXXX")
 trap 'rm -rf "$partial"' EXIT
 if ! mmdebstrap --quiet --variant=extract --architectures="$architecture" \
-  --include=python3-minimal,libpython3-stdlib "$suite" "$partial" "$mirror"; then
+  --include=python3-minimal,libpython3-stdlib,musl "$suite" "$partial" "$mirror"; then
   echo "userland: the mirror gave no Debian $suite for $architecture; set EDGEBIT_DEBIAN_MIRROR to another" >&2
   exit 1
 fi
