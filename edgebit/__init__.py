@@ -14,6 +14,7 @@ from edgebit.progress import SILENT, Progress
 from edgebit.version import VERSION
 
 if TYPE_CHECKING:
+    from edgebit.model import Overrides
     from edgebit.runtime import Model
 
 __all__ = ["EdgebitError", "compile", "export", "load", "wheel"]
@@ -28,18 +29,22 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     progress: Progress = SILENT,
     head: str = "auto",
     kv: str = "f16",
+    overrides: Overrides | None = None,
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
-    `model` is a checkpoint folder, a Hugging Face repo id or an .onnx file exported by edgebit; None is the
-    built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context` (tokens) to
-    what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; `kv`: the
-    KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning. Raises
-    EdgebitError; an error leaves no folder behind and an existing bundle as it was.
+    `model` is a checkpoint folder, a .gguf file, a Hugging Face repo id or an .onnx file exported by edgebit;
+    None is the built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context`
+    (tokens) to what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; `kv`: the
+    KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning.
+    `overrides`: what a .gguf file leaves out (edgebit.model.Overrides). Raises EdgebitError; an
+    error leaves no folder behind and an existing bundle as it was.
     """
+    from edgebit.model import AS_THE_FILE_SAYS
     from edgebit.pipeline import compile_bundle
 
-    return compile_bundle(model, target, output, context, head, kv, progress)
+    known = overrides or AS_THE_FILE_SAYS
+    return compile_bundle(model, target, output, context, head, kv, progress, known)
 
 
 def wheel(bundle: str | Path, folder: str | Path | None = None, progress: Progress = SILENT) -> Path:
@@ -53,11 +58,17 @@ def wheel(bundle: str | Path, folder: str | Path | None = None, progress: Progre
     return write_wheel(place, place.parent if folder is None else Path(folder), progress)
 
 
-def export(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:
+def export(
+    model: str | Path | None,
+    output: str | Path,
+    progress: Progress = SILENT,
+    overrides: Overrides | None = None,
+) -> Path:
     """Write the ONNX graph of a checkpoint, weights and tokenizer beside it. Raises EdgebitError."""
+    from edgebit.model import AS_THE_FILE_SAYS
     from edgebit.pipeline import export_graph
 
-    return export_graph(model, output, progress)
+    return export_graph(model, output, progress, overrides or AS_THE_FILE_SAYS)
 
 
 def load(bundle: str | Path, threads: int | None = None) -> Model:

@@ -109,6 +109,7 @@ def inspect_graph(graph: OnnxModel) -> Report:
         "layers": len(layers),
         "context": metadata.context_length,
         "chat format": metadata.chat_template is not None,
+        **({"overrides": ", ".join(metadata.overrides)} if metadata.overrides else {}),
     }
     per_token = cache_bytes_per_token(graph.ir.graph)
     memory = {

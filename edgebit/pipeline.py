@@ -12,7 +12,7 @@ from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import load_target
 from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save
-from edgebit.model import builtin_model, open_checkpoint
+from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
 from edgebit.progress import SILENT, Progress
 
 AUTO = "auto"
@@ -31,6 +31,7 @@ def compile_bundle(
     head: str = AUTO,
     kv: str = "f16",
     progress: Progress = SILENT,
+    overrides: Overrides = AS_THE_FILE_SAYS,
 ) -> Path:
     """See edgebit.compile. What can be refused early is: the target, the output folder, the tokenizer."""
     chosen = load_target(target)
@@ -41,7 +42,7 @@ def compile_bundle(
     if output is not None:
         check_output(Path(output))
     progress.stage("read model")
-    graph = open_graph(model)
+    graph = open_graph(model, overrides)
     folder = check_output(Path(output or f"{graph.metadata.name}-{chosen.name}"))
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
@@ -56,7 +57,12 @@ def compile_bundle(
         return write(compiled, text_table, folder, SelfTest(compiled, progress), progress)
 
 
-def export_graph(model: str | Path | None, output: str | Path, progress: Progress = SILENT) -> Path:
+def export_graph(
+    model: str | Path | None,
+    output: str | Path,
+    progress: Progress = SILENT,
+    overrides: Overrides = AS_THE_FILE_SAYS,
+) -> Path:
     """See edgebit.export."""
     output = Path(output)
     if output.suffix == ONNX_SUFFIX and output.name != ONNX_FILE:
@@ -64,7 +70,7 @@ def export_graph(model: str | Path | None, output: str | Path, progress: Progres
             f"{output}: the file is always called {ONNX_FILE}, its data and tokenizer stand beside it"
         )
     progress.stage("read model")
-    graph = open_graph(model)
+    graph = open_graph(model, overrides)
     progress.stage("write graph")
     if output.name != ONNX_FILE:
         return save(graph, output, progress) / ONNX_FILE
@@ -120,11 +126,13 @@ def special_tokens(files: Mapping[str, bytes]) -> dict[str, str]:
     return names
 
 
-def open_graph(model: str | Path | None) -> OnnxModel:
+def open_graph(model: str | Path | None, overrides: Overrides = AS_THE_FILE_SAYS) -> OnnxModel:
     """The ONNX graph of a model: read where it is one already, built from the checkpoint otherwise."""
     if model is not None and is_onnx(Path(model)):
+        if overrides.describe():
+            raise UsageError(f"{model}: {', '.join(overrides.describe())} is for GGUF files, not for graphs")
         return load(model)
-    return build(open_checkpoint(model if model is not None else builtin_model()))
+    return build(open_checkpoint(model if model is not None else builtin_model(), overrides))
 
 
 def is_onnx(path: Path) -> bool:

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from edgebit.commands.console import OUT, StageDisplay, size_text
+from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily
 
 
 def compile_command(
     model: Annotated[
         str | None,
         typer.Argument(
-            help="Checkpoint folder, Hugging Face repo id or .onnx file; none: the built-in model."
+            help="Checkpoint folder, .gguf file, hub repo id or .onnx file; none: the built-in model."
         ),
     ] = None,
     target: Annotated[
@@ -39,12 +40,17 @@ def compile_command(
     wheel: Annotated[
         bool, typer.Option("--wheel", help="Also write a Python wheel beside it: pip installs the model.")
     ] = False,
+    i2s_block: I2sBlock = None,
+    model_family: ModelFamily = None,
+    activation: Activation = None,
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
     import edgebit
+    from edgebit.model import Overrides
 
+    overrides = Overrides(i2s_block, model_family, activation)
     with StageDisplay() as display:
-        bundle = edgebit.compile(model, target, output, context, display, head, kv)
+        bundle = edgebit.compile(model, target, output, context, display, head, kv, overrides)
         package = edgebit.wheel(bundle, progress=display) if wheel else None
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)

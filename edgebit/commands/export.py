@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgebit.commands.console import OUT, StageDisplay
+from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily
 
 
 def export_command(
@@ -16,10 +17,14 @@ def export_command(
         str | None,
         typer.Argument(help="Checkpoint folder or Hugging Face repo id; none: the built-in model."),
     ] = None,
+    i2s_block: I2sBlock = None,
+    model_family: ModelFamily = None,
+    activation: Activation = None,
 ) -> None:
     """Write a model as an ONNX graph that plain onnxruntime runs and `edgebit compile` takes."""
     import edgebit
+    from edgebit.model import Overrides
 
     with StageDisplay() as display:
-        path = edgebit.export(model, output, display)
+        path = edgebit.export(model, output, display, Overrides(i2s_block, model_family, activation))
     OUT.print(f"{path}: written in {display.seconds:.1f} s", markup=False, soft_wrap=True)

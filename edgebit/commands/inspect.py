@@ -9,6 +9,8 @@ import typer
 from rich.table import Table
 
 from edgebit.commands.console import OUT, size_text
+from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily
+from edgebit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgebit.inspection import Report
@@ -17,19 +19,30 @@ if TYPE_CHECKING:
 def inspect_command(
     source: Annotated[
         str | None,
-        typer.Argument(help="Bundle, checkpoint folder, repo id or .onnx file; none: the built-in model."),
+        typer.Argument(
+            help="Bundle, checkpoint folder, .gguf file, repo id or .onnx file; none: the built-in model."
+        ),
     ] = None,
+    i2s_block: I2sBlock = None,
+    model_family: ModelFamily = None,
+    activation: Activation = None,
 ) -> None:
     """Show layers, bytes per part, tiers and the memory needed."""
     from edgebit.bundle import is_bundle
     from edgebit.inspection import inspect_bundle, inspect_graph
+    from edgebit.model import Overrides
 
+    overrides = Overrides(i2s_block, model_family, activation)
     if source is not None and is_bundle(Path(source)):
+        if overrides.describe():
+            raise UsageError(
+                f"{source}: {', '.join(overrides.describe())} is for GGUF files, not for bundles"
+            )
         show(inspect_bundle(Path(source)))
     else:
         from edgebit.pipeline import open_graph
 
-        show(inspect_graph(open_graph(source)))
+        show(inspect_graph(open_graph(source, overrides)))
 
 
 def show(report: Report) -> None:

@@ -42,6 +42,7 @@ class CompiledModel:
             "context": self.plan.context,
             "lm_head": self.plan.logits.kind.name.lower(),
             "kv_cache": self.plan.kv,
+            **({"overrides": list(self.metadata.overrides)} if self.metadata.overrides else {}),
         }
 
     @property

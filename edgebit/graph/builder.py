@@ -74,6 +74,7 @@ def build(checkpoint: Checkpoint) -> OnnxModel:
         bos_token_id=tokenizer.bos_token_id,
         stop_token_ids=tokenizer.stop_token_ids,
         chat_template=tokenizer.chat_template,
+        overrides=checkpoint.overrides.describe(),
     )
     return OnnxModel(_Decoder(checkpoint).build(metadata), metadata, tokenizer.files)
 

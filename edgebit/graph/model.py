@@ -25,6 +25,7 @@ class GraphMetadata:
     bos_token_id: int | None
     stop_token_ids: tuple[int, ...]
     chat_template: str | None
+    overrides: tuple[str, ...] = ()  # what a person said about the model, "activation relu2"
 
     def to_properties(self) -> dict[str, str]:
         values = {
@@ -38,6 +39,8 @@ class GraphMetadata:
             values["bos_token_id"] = str(self.bos_token_id)
         if self.chat_template is not None:
             values["chat_template"] = self.chat_template
+        if self.overrides:
+            values["overrides"] = json.dumps(self.overrides)
         return {_PREFIX + key: value for key, value in values.items()}
 
     @classmethod
@@ -58,6 +61,7 @@ class GraphMetadata:
                 bos_token_id=None if bos is None else int(bos),
                 stop_token_ids=tuple(int(token) for token in json.loads(values["stop_token_ids"])),
                 chat_template=values.get("chat_template"),
+                overrides=tuple(map(str, json.loads(values.get("overrides", "[]")))),
             )
         except KeyError as key:
             raise GraphError(f"{source}: metadata edgebit.{key.args[0]} is missing; export again") from None

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgebit.errors import CheckpointError, CheckpointWarning
+from edgebit.errors import CheckpointError, CheckpointWarning, UsageError
 from edgebit.model.config import ModelConfig, read_config
 from edgebit.model.gguf import open_gguf
 from edgebit.model.hub import GGUF_SUFFIX, locate
+from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides
 from edgebit.model.tables import bfloat16_table
 from edgebit.model.tensor_files import StoredTensor, TensorFiles
 from edgebit.model.ternary import TernaryTensor
@@ -28,12 +29,19 @@ class Checkpoint:
     """An opened checkpoint: its tensors are mapped when they are asked for and not kept."""
 
     def __init__(
-        self, name: str, path: Path, config: ModelConfig, weights: Weights, tokenizer: TokenizerFiles
+        self,
+        name: str,
+        path: Path,
+        config: ModelConfig,
+        weights: Weights,
+        tokenizer: TokenizerFiles,
+        overrides: Overrides = AS_THE_FILE_SAYS,
     ) -> None:
         self.name = name
         self.path = path
         self.config = config
         self.tokenizer = tokenizer
+        self.overrides = overrides
         self._weights = weights
         self._tables: dict[str, npt.NDArray[Any]] = {}
 
@@ -119,14 +127,18 @@ class Checkpoint:
         return weights.norm(name, self.layer_norms()[name.split(".", 3)[-1].removesuffix(".weight")])
 
 
-def open_checkpoint(source: str | Path) -> Checkpoint:
+def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS) -> Checkpoint:
     """Open a checkpoint folder, a .gguf file, or the hub repository "owner/name" through its cache.
 
-    Raises ConfigError, CheckpointError, TokenizerError, ChatTemplateError or HubError; each names the file.
+    Raises ConfigError, CheckpointError, TokenizerError, ChatTemplateError or HubError; each names the
+    file. UsageError for overrides of what the files do say.
     """
     found = locate(source)
     if found.suffix == GGUF_SUFFIX:
-        checkpoint = _gguf_checkpoint(found)
+        checkpoint = _gguf_checkpoint(found, overrides)
+    elif overrides.describe():
+        given = ", ".join(overrides.describe())
+        raise UsageError(f"{found}: {given} is for GGUF files; config.json says what this model is")
     else:
         name = found.resolve().name if Path(source).is_dir() else str(source).rpartition("/")[2]
         checkpoint = _folder_checkpoint(found, name)
@@ -146,9 +158,9 @@ def _folder_checkpoint(folder: Path, name: str) -> Checkpoint:
     return Checkpoint(name, folder, config, weights, read_tokenizer(folder, config))
 
 
-def _gguf_checkpoint(path: Path) -> Checkpoint:
-    config, weights, tokenizer = open_gguf(path)
-    return Checkpoint(path.stem, path, config, weights, tokenizer)
+def _gguf_checkpoint(path: Path, overrides: Overrides) -> Checkpoint:
+    config, weights, tokenizer = open_gguf(path, overrides)
+    return Checkpoint(path.stem, path, config, weights, tokenizer, overrides)
 
 
 def builtin_model() -> Path:

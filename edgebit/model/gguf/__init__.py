@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgebit.errors import UsageError
 from edgebit.model.config import ModelConfig
 from edgebit.model.gguf.architecture import find_architecture, model_config
 from edgebit.model.gguf.container import read_gguf
+from edgebit.model.gguf.tensor_types import I2_S
 from edgebit.model.gguf.vocabulary import read_vocabulary
 from edgebit.model.gguf.weights import GgufWeights
+from edgebit.model.overrides import I2S_BLOCKS, Overrides
 from edgebit.model.tokenizer import TOKENIZER_FILE, TokenizerFiles, read_tokenizer
 
 
-def open_gguf(path: Path) -> tuple[ModelConfig, GgufWeights, TokenizerFiles]:
-    """What a .gguf file says and holds. Raises CheckpointError, ConfigError or TokenizerError."""
+def open_gguf(path: Path, overrides: Overrides) -> tuple[ModelConfig, GgufWeights, TokenizerFiles]:
+    """What a .gguf file says and holds. Raises CheckpointError, ConfigError, TokenizerError or UsageError."""
     file = read_gguf(path)
-    architecture = find_architecture(file.metadata)
-    config = model_config(file, architecture)
+    architecture = find_architecture(file.metadata, overrides)
+    config = model_config(file, architecture, overrides.activation)
     permuted = config.head_dim if architecture.permuted else None
-    weights = GgufWeights(file, architecture.name, permuted, architecture.takes_masters, i2s_block=128)
+    i2s_block = overrides.i2s_block
+    if i2s_block is not None and not any(tensor.dtype == I2_S for tensor in file.tensors.values()):
+        raise UsageError(f"{path}: i2s_block {i2s_block} is for I2_S files, and no tensor here is I2_S")
+    weights = GgufWeights(
+        file, architecture.name, permuted, architecture.takes_masters, i2s_block or I2S_BLOCKS[0]
+    )
     if (path.parent / TOKENIZER_FILE).is_file():
         return config, weights, read_tokenizer(path.parent, config)
     return config, weights, read_vocabulary(path, file.metadata, config.vocab_size)

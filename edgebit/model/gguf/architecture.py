@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edgebit.errors import ConfigError
+from edgebit.errors import CheckpointWarning, ConfigError
 from edgebit.model.config import ModelConfig, config_from
 from edgebit.model.gguf.container import GgufFile
 from edgebit.model.gguf.metadata import Metadata
+from edgebit.model.overrides import Overrides
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,33 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 _ACTIVATIONS = {"relu2": "relu2", "relu_sqr": "relu2", "silu": "silu"}  # names in hidden_activation
 
 
-def find_architecture(metadata: Metadata) -> Architecture:
-    name = metadata.text("general.architecture")
-    if name not in ARCHITECTURES:
+_MODELS = {"bitnet": "BitNetForCausalLM", "llama": "LlamaForCausalLM"}  # by --model-family
+
+
+def find_architecture(metadata: Metadata, overrides: Overrides) -> Architecture:
+    """Raises ConfigError for one that is not known where no family is given."""
+    name, family = metadata.text("general.architecture"), overrides.model_family
+    found = ARCHITECTURES.get(name)
+    if found is None and family is None:
         raise ConfigError(
             f"{metadata.source}: architecture {name} is not supported; supported are "
-            f"{', '.join(ARCHITECTURES)}"
+            f"{', '.join(ARCHITECTURES)}, others with --model-family"
         )
-    return ARCHITECTURES[name]
+    if family is not None:
+        found = found or Architecture(name, "", "silu" if family == "llama" else "", family == "llama")
+        return replace(found, model=_MODELS[family])
+    assert found is not None
+    if found.model == _MODELS["llama"]:
+        warnings.warn(
+            f"{metadata.source}: the file does not say how activations are quantised; 8 bits per token are "
+            "taken, as of Falcon3-1.58bit and HF1BitLLM (not of TriLM); --model-family llama confirms it",
+            CheckpointWarning,
+            stacklevel=3,
+        )
+    return found
 
 
-def model_config(file: GgufFile, architecture: Architecture) -> ModelConfig:
+def model_config(file: GgufFile, architecture: Architecture, activation: str | None) -> ModelConfig:
     """Raises ConfigError with the key, what was found and what is supported."""
     keys = _Keys(file.metadata, architecture.name)
     keys.refuse_unsupported()
@@ -72,7 +90,7 @@ def model_config(file: GgufFile, architecture: Architecture) -> ModelConfig:
         "max_position_embeddings": keys.integer("context_length"),
         "rms_norm_eps": keys.number("attention.layer_norm_rms_epsilon"),
         "rope_theta": keys.number("rope.freq_base", 10000.0),
-        "hidden_act": keys.activation(architecture),
+        "hidden_act": keys.activation(architecture, activation),
         "tie_word_embeddings": "output.weight" not in file.tensors,
         "quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"},
         "bos_token_id": keys.token("bos_token_id"),
@@ -108,10 +126,17 @@ class _Keys:
         key = f"tokenizer.ggml.{key}"
         return self.metadata.integer(key) if key in self.metadata else None
 
-    def activation(self, architecture: Architecture) -> str:
+    def activation(self, architecture: Architecture, given: str | None) -> str:
+        key = self.name("hidden_activation")
+        if given is not None and key not in self.metadata:
+            return given
+        if given is None and key not in self.metadata and not architecture.activation:
+            raise ConfigError(f"{self.metadata.source}: {key} is missing; say which with --activation")
         found = self.metadata.text(self.name("hidden_activation"), architecture.activation)
         if found not in _ACTIVATIONS:
             raise self.error("hidden_activation", found, " or ".join(_ACTIVATIONS))
+        if given is not None and _ACTIVATIONS[found] != given:
+            raise self.error("hidden_activation", found, f"{given}, which --activation says")
         return _ACTIVATIONS[found]
 
     def refuse_unsupported(self) -> None:

@@ -37,7 +37,6 @@ from edgebit.model.ternary import (
     row_blocks,
 )
 
-I2S_BLOCKS = (128, 64)
 # absmean is never below 1e-5 (SPEC 1.3); real multipliers are 0.005 to 200 (a wrong sense included).
 _PLAUSIBLE_SCALES = (0.99e-5, 1e4)
 
