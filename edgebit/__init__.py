@@ -35,10 +35,10 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
 
     `model` is a checkpoint folder, a .gguf file, a Hugging Face repo id or an .onnx file exported by edgebit;
     None is the built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context`
-    (tokens) to what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`; `kv`: the
-    KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning.
-    `overrides`: what a .gguf file leaves out (edgebit.model.Overrides). Raises EdgebitError; an
-    error leaves no folder behind and an existing bundle as it was.
+    (tokens) to what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`;
+    `kv`: the KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning.
+    `overrides`: what a .gguf file leaves out (edgebit.model.Overrides). Raises EdgebitError; an error leaves
+    no folder behind and an existing bundle as it was.
     """
     from edgebit.model import AS_THE_FILE_SAYS
     from edgebit.pipeline import compile_bundle

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import struct
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,9 @@ def test_heads_of_a_llama_are_put_back_and_those_of_a_bitnet_left(
     llama: Path, packed: Path, tmp_path: Path
 ) -> None:
     with pytest.warns(CheckpointWarning, match="8 bits per token are taken"):
-        found = open_checkpoint(write(llama, tmp_path / "m.gguf", architecture="llama", permute=True))
+        found = open_checkpoint(
+            write(llama, tmp_path / "m.gguf", architecture="llama", permute=True, projections=I2_S)
+        )
     assert_same(found, open_checkpoint(llama))
     wrong = write(packed, tmp_path / "wrong.gguf", permute=True)
     with pytest.raises(AssertionError):
@@ -118,13 +119,13 @@ def test_an_arm_file_needs_its_block_size(packed: Path, tmp_path: Path) -> None:
 
 def test_a_family_is_needed_for_an_unknown_architecture_and_checked(packed: Path, tmp_path: Path) -> None:
     path = write(packed, tmp_path / "m.gguf", architecture="mystery")
-    with pytest.raises(ConfigError, match="architecture mystery is not supported.*--model-family"):
+    with pytest.raises(ConfigError, match=r"architecture mystery is not supported.*--model-family"):
         open_checkpoint(path)
     with pytest.raises(ConfigError, match="say which with --activation"):
         open_checkpoint(path, Overrides(model_family="bitnet"))
     given = Overrides(model_family="bitnet", activation="relu2")
     assert_same(open_checkpoint(path, given), open_checkpoint(packed))
-    with pytest.raises(CheckpointError, match="sub_norm.weight belongs to no mystery model"):
+    with pytest.raises(CheckpointError, match=r"sub_norm\.weight belongs to no mystery model"):
         open_checkpoint(path, Overrides(model_family="llama"))
 
 
@@ -145,7 +146,7 @@ def test_overrides_are_recorded_and_refused_where_they_mean_nothing(packed: Path
 
 def test_a_tokenizer_beside_the_file_wins(packed: Path, tmp_path: Path) -> None:
     path = write(packed, tmp_path / "m.gguf", metadata={"tokenizer.ggml.model": "llama"})
-    with pytest.raises(EdgebitError, match="SentencePiece.*put the model's tokenizer.json beside the file"):
+    with pytest.raises(EdgebitError, match=r"SentencePiece.*put the model's tokenizer\.json beside the file"):
         open_checkpoint(path)
     (tmp_path / "tokenizer.json").write_bytes((packed / "tokenizer.json").read_bytes())
     assert open_checkpoint(path).tokenizer.tokenizer_json == (packed / "tokenizer.json").read_bytes()
@@ -238,7 +239,7 @@ def test_files_with_random_damage_are_an_error_or_a_model(packed: Path, tmp_path
     """120 of them: cut off anywhere, or numbers of header and metadata replaced by others."""
     whole = write(packed, tmp_path / "m.gguf").read_bytes()
     source, refused = random.Random(1), 0
-    path, started = tmp_path / "damaged.gguf", time.process_time()
+    path = tmp_path / "damaged.gguf"
     held = psutil.Process().memory_info().rss
     end = whole.rindex(b"weight", 0, 60000)
     with warnings.catch_warnings():
@@ -259,7 +260,6 @@ def test_files_with_random_damage_are_an_error_or_a_model(packed: Path, tmp_path
                 refused += 1
     assert refused > 60
     assert psutil.Process().memory_info().rss - held < 200e6
-    assert time.process_time() - started < 60
 
 
 def test_every_type_that_is_read_has_the_size_the_gguf_package_gives_it() -> None:
