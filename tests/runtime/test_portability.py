@@ -191,6 +191,28 @@ def test_a_program_runs_on_the_oldest_processor_of_other_architectures(name: str
     assert (result.returncode, result.stdout) == (0, "baseline"), result.stderr
 
 
+OPEN = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1] + "/libmodel.so")
+library.eb_open.restype = ctypes.c_void_p
+error = ctypes.create_string_buffer(512)
+print(library.eb_open(sys.argv[1].encode(), error, 512), error.value.decode())
+"""
+
+
+@pytest.mark.arm
+def test_weights_beyond_32_bits_are_refused_with_the_way_out(armhf_python: Path, tmp_path: Path) -> None:
+    target = load_target("armv7")
+    flags = ["-target", target.zig_target, *target.link_flags]
+    build(tmp_path / "libmodel.so", *flags, probe=False)
+    with (tmp_path / "weights.bin").open("wb") as weights:
+        weights.truncate(3 << 30)  # takes no room on the disk
+    command = [str(armhf_python), "-c", OPEN, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("None no address space to map")
+    assert "weights over 2 GB need a 64-bit system" in result.stdout
+
+
 # ---- the Python side -----------------------------------------------------------------------------
 
 # Modules that Python 3.8 does not have yet.

@@ -51,7 +51,9 @@ static int check_weights(const eb_plan *plan, const eb_mapping *file, const char
 static int open_weights(eb_model *model, const char *path, char *error, int32_t error_size) {
   enum eb_map_result result = eb_map_file(path, &model->weights);
   if (result != EB_MAPPED) {
-    eb_message(error, error_size, result == EB_MAP_NO_FILE ? "%s cannot be read" : "no address space to map %s", path);
+    const char *no_room = sizeof(void *) == 4 ? "no address space to map %s: weights over 2 GB need a 64-bit system"
+                                              : "no address space to map %s";
+    eb_message(error, error_size, result == EB_MAP_NO_FILE ? "%s cannot be read" : no_room, path);
     return 0;
   }
   if (!check_weights(model->plan, &model->weights, path, error, error_size)) return 0;
