@@ -1,5 +1,6 @@
 # make demo    compile the built-in model for this machine and talk to it
 # make test    all checks: lint, types, tests, ARM bundles in an emulated ARM userland
+# make test-devices   the built-in model on every kind of device, emulated: equal bits; prints a table
 # make test-exact   equal bits at the shapes of 2B-4T: tiers, threads, prompt lengths, lm_head, guessing (ten minutes)
 # All do everything on a fresh machine. Nothing outside this folder is touched, but for Debian packages that
 # tests need and that root may install.
@@ -8,13 +9,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARM_CACHE := .cache/arm
 
-.PHONY: demo test test-exact lint types prepare device clean
+.PHONY: demo test test-devices test-exact lint types prepare device clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: lint types prepare
 	scripts/run_tests.sh $(ARM_CACHE)
+
+test-devices: .venv/installed-dev prepare
+	scripts/prepare_devices.sh $(ARM_CACHE)
+	scripts/run_tests.sh $(ARM_CACHE) --dist loadgroup -m devices tests/devices
 
 # No processes side by side: each test uses all CPUs.
 test-exact: .venv/installed-dev

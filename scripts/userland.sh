@@ -23,7 +23,7 @@ name=$architecture
 if [ "$suite" = default ]; then suite=$oldest; else name=$architecture-$suite; fi
 root=$cache/$name
 wrapper=$cache/py-$name
-[ -x "$wrapper" ] && [ -e "$root/usr/bin/python3" ] && command -v "$emulator" >/dev/null && exit 0
+[ -x "$wrapper" ] && [ -e "$root/usr/bin/python3" ] && ls "$root"/lib/ld-musl-* >/dev/null 2>&1 && command -v "$emulator" >/dev/null && exit 0
 
 # The plain qemu-user package: its plugins (instruction counts) are not in qemu-user-static.
 "$here/system_packages.sh" qemu-user mmdebstrap
