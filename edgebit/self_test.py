@@ -7,7 +7,6 @@ asked under emulation.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -56,11 +55,9 @@ class SelfTest:
         where it gives no answers, CompileError, LinkError.
         """
         with best_tier(), tempfile.TemporaryDirectory(prefix="edgebit-host-") as work:
-            if runs_here(self.compiled.target):
-                # A copy: a library stays loaded as long as this process lives, and bundles are replaced.
-                library = Path(shutil.copy(folder / LIBRARY, work))
-            else:
-                library = write_host_library(self.compiled, weights_id, Path(work))
+            own = folder / LIBRARY
+            here = runs_here(self.compiled.target)
+            library = own if here else write_host_library(self.compiled, weights_id, Path(work))
             return record_samples(folder, library)
 
     def run(self, bundle: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 import edgebit
 from edgebit import self_test
 from edgebit.bundle import parse_manifest
-from edgebit.bundle.samples import PROMPTS
+from edgebit.bundle.samples import PROMPTS, record_samples
 from edgebit.compiler.target import load_target
 from edgebit.emulation import Emulator
-from edgebit.errors import SelfTestError
+from edgebit.errors import BundleError, SelfTestError
 from edgebit.progress import SILENT
 from edgebit.runtime.doctor import examine
 from edgebit.runtime.self_test import LONGEST_ANSWER, Sample
@@ -44,6 +44,13 @@ def test_prompts_that_do_not_fit_into_the_context_are_left_out(packed: TinyModel
     samples = samples_of(bundle)
     assert samples and all(len(sample.tokens) + len(sample.answer) <= 16 for sample in samples)
     assert not examine(bundle).faults
+
+
+def test_a_model_that_does_not_run_is_one_line(packed: TinyModel, tmp_path: Path) -> None:
+    library = tmp_path / "libmodel.so"
+    library.write_bytes(b"no library")
+    with pytest.raises(BundleError, match=r"the compiled model does not run: edgebit: .*cannot be loaded"):
+        record_samples(packed.bundle, library)
 
 
 def test_a_bundle_that_answers_otherwise_is_not_written(
