@@ -12,7 +12,12 @@ class EdgebitError(Exception):
     """Base of everything edgebit raises on purpose; ``str(error)`` is one printable line."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__("".join(map(_printable, " ".join(message.split()))))
+
+
+def _printable(character: str) -> str:
+    """Names come from files that may hold anything: a terminal must not obey them."""
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 class ModelError(EdgebitError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from edgebit.compiler.target import load_target
 from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
+from edgebit.model.jsonfile import parse_json
 from edgebit.progress import SILENT, Progress
 
 AUTO = "auto"
@@ -115,10 +115,7 @@ def special_tokens(files: Mapping[str, bytes]) -> dict[str, str]:
     """The names a chat template may print, such as eos_token, from the files beside the graph."""
     names: dict[str, str] = {}
     for file in SPECIAL_TOKEN_FILES:
-        try:
-            table = dict(json.loads(files.get(file, b"{}")))
-        except (ValueError, TypeError) as error:
-            raise TokenizerError(f"{file} beside the model is no JSON object: export again") from error
+        table = parse_json(files.get(file, b"{}"), f"{file} beside the model", TokenizerError)
         for key, value in table.items():
             text = value.get("content") if isinstance(value, dict) else value
             if key.endswith("_token") and isinstance(text, str):

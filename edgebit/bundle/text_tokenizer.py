@@ -8,7 +8,6 @@ setting is an error, never ignored.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,6 +16,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from edgebit.errors import TokenizerError
+from edgebit.model.jsonfile import parse_json
 
 
 class Split(IntEnum):
@@ -36,6 +36,9 @@ SPLIT_PATTERNS: Mapping[str, Split] = {
     _MODERN.replace("DIGITS", r"\p{N}{1,3}"): Split.LLAMA3,
     _MODERN.replace("DIGITS", r"\p{N}"): Split.QWEN2,
 }
+
+
+_LARGEST_ID = 1 << 22
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -83,8 +86,10 @@ class TokenizerFacts:
 def read_tokenizer_json(content: bytes) -> TokenizerFacts:
     """Raises TokenizerError naming what the native tokenizer cannot represent."""
     try:
-        tree = json.loads(content)
+        tree = parse_json(content, "tokenizer.json", TokenizerError)
         library = Tokenizer.from_str(content.decode("utf-8"))
+    except TokenizerError:
+        raise
     except Exception as reason:  # the library raises bare Exception
         raise TokenizerError(f"tokenizer.json cannot be read: {reason}") from None
     model = tree["model"]
@@ -92,6 +97,7 @@ def read_tokenizer_json(content: bytes) -> TokenizerFacts:
     _check_decoder(tree.get("decoder"))
     _check_post_processor(tree.get("post_processor"))
     vocab: dict[str, int] = model["vocab"]
+    _check_ids(vocab)
     merges = [_merge(pair, vocab) for pair in model["merges"]]
     added = [_added_token(entry, library) for entry in tree.get("added_tokens") or ()]
     facts = TokenizerFacts(
@@ -124,6 +130,19 @@ def _check_model(model: Mapping[str, Any]) -> None:
             raise _refuse(f"BPE with {setting}={model[setting]!r} is not supported")
 
 
+def _check_ids(vocab: Mapping[str, int]) -> None:
+    """Tables are as long as the largest id; the library takes two words with one id, and forgets one."""
+    if max(vocab.values(), default=0) > _LARGEST_ID:
+        raise TokenizerError(f"tokenizer.json: id {max(vocab.values())}, expected at most {_LARGEST_ID}")
+    if len(set(vocab.values())) < len(vocab):
+        first: dict[int, str] = {}
+        for word, token in vocab.items():
+            if first.setdefault(token, word) != word:
+                raise TokenizerError(
+                    f"tokenizer.json: {first[token]!r} and {word!r} both have the id {token}"
+                )
+
+
 def _check_decoder(decoder: Mapping[str, Any] | None) -> None:
     if decoder is None or decoder.get("type") != "ByteLevel":
         found = "none" if decoder is None else decoder.get("type")
@@ -141,6 +160,10 @@ def _check_post_processor(processor: Mapping[str, Any] | None) -> None:
         return
     if processor["type"] != "TemplateProcessing":
         raise _refuse(f"post-processor {processor['type']} is not supported")
+    for item in processor["single"]:
+        token = item.get("SpecialToken", {}).get("id")
+        if token is not None and token not in (processor.get("special_tokens") or {}):
+            raise TokenizerError(f"tokenizer.json: the post-processor writes {token!r} and says no id of it")
     shape = ["special" if "SpecialToken" in item else "text" for item in processor["single"]]
     if shape not in (["text"], ["special", "text"]):
         raise _refuse(

@@ -73,7 +73,12 @@ def _rms_normalization(_: relax.BlockBuilder, inputs: Inputs, attributes: Attrib
         raise CompileError(
             f"RMSNormalization over axis {attributes['axis']}: only the last axis is supported"
         )
-    return call("rms_norm", inputs[:2], eps=float(attributes.get("epsilon", 1e-5)))
+    x, weight = inputs[:2]
+    if list(weight.ty.shape.values) != [x.ty.shape.values[-1]]:
+        raise CompileError(
+            f"RMSNormalization of {x.ty.shape.values[-1]} features has a weight of {weight.ty.shape.values}"
+        )
+    return call("rms_norm", [x, weight], eps=_positive(attributes, "epsilon", 1e-5))
 
 
 def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
@@ -83,7 +88,12 @@ def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attribu
         raise CompileError("RotaryEmbedding with interleaved=1 is not supported: export with halves (NeoX)")
     if attributes.get("rotary_embedding_dim", 0):
         raise CompileError("RotaryEmbedding with a partial rotary_embedding_dim is not supported")
-    return call("rotary_embedding", inputs[:4], num_heads=int(attributes["num_heads"]))
+    heads = int(attributes.get("num_heads", 0))
+    if heads < 1 or int(inputs[0].ty.shape.values[-1]) % heads:
+        raise CompileError(
+            f"RotaryEmbedding with num_heads={heads} of {inputs[0].ty.shape.values[-1]} features"
+        )
+    return call("rotary_embedding", inputs[:4], num_heads=heads)
 
 
 def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
@@ -99,8 +109,15 @@ def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) ->
         inputs[:6],
         num_heads=query_heads,
         num_kv_heads=int(attributes["kv_num_heads"]),
-        scale=float(attributes.get("scale", head_dim**-0.5)),
+        scale=_positive(attributes, "scale", head_dim**-0.5),
     )
+
+
+def _positive(attributes: Attributes, name: str, default: float) -> float:
+    value = float(attributes.get(name, default))
+    if not 0 < value < float("inf"):
+        raise CompileError(f"{name} is {value}, expected a positive number")
+    return value
 
 
 CONVERTERS: dict[tuple[str, str], Converter] = {

@@ -48,7 +48,8 @@ class Sections:
 
     def name(self, variable: Any) -> str:
         if not isinstance(variable, relax.Var) or variable.name not in self._parameters:
-            raise CompileError(f"{variable}: expected a weight of the model, found a computed value")
+            what = f"node {variable.name}" if isinstance(variable, relax.Var) else "the graph"
+            raise CompileError(f"{what}: a value of it stands where a weight of the model is expected")
         return self._parameters[variable.name]
 
     def tensor(self, variable: Any) -> layout.Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 
@@ -13,6 +14,7 @@ from edgebit.model.tokenizer import TOKENIZER_FILE
 
 _PREFIX = "edgebit."
 _FORMAT = "1"
+_LARGEST = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -57,16 +59,30 @@ class GraphMetadata:
             return cls(
                 name=values["name"],
                 family=values["family"],
-                context_length=int(values["context_length"]),
-                bos_token_id=None if bos is None else int(bos),
-                stop_token_ids=tuple(int(token) for token in json.loads(values["stop_token_ids"])),
+                context_length=_count(values["context_length"], least=1),
+                bos_token_id=None if bos is None else _count(bos),
+                stop_token_ids=tuple(map(_count, _list(values["stop_token_ids"]))),
                 chat_template=values.get("chat_template"),
-                overrides=tuple(map(str, json.loads(values.get("overrides", "[]")))),
+                overrides=tuple(map(str, _list(values.get("overrides", "[]")))),
             )
         except KeyError as key:
             raise GraphError(f"{source}: metadata edgebit.{key.args[0]} is missing; export again") from None
-        except (ValueError, TypeError) as reason:
+        except (ValueError, TypeError, RecursionError) as reason:
             raise GraphError(f"{source}: metadata edgebit.* is malformed ({reason}); export again") from None
+
+
+def _count(value: str | int, least: int = 0) -> int:
+    number = int(value)
+    if not least <= number < _LARGEST:
+        raise ValueError(f"{number} is no number of tokens and no token")
+    return number
+
+
+def _list(text: str) -> list[Any]:
+    values = json.loads(text)
+    if not isinstance(values, list):
+        raise ValueError(f"{text[:60]} is no list")
+    return values
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+import onnx
 import onnx_ir as ir
 
 from edgebit.errors import GraphError
 from edgebit.graph.model import GraphMetadata, OnnxModel
 from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, OPSET_VERSION
+from edgebit.graph.wellformed import check_graph
+from edgebit.graph.wire import check_wire_size
+from edgebit.model.jsonfile import quoted
 from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE
 from edgebit.progress import SILENT, Progress
 
@@ -24,6 +28,7 @@ MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 _INLINE_BYTES = 256
 _ALIGNMENT = 4096
+_LONGEST_NAME = 255
 
 
 def save(model: OnnxModel, path: str | Path, progress: Progress = SILENT) -> Path:
@@ -48,8 +53,14 @@ def load(path: str | Path) -> OnnxModel:
         raise GraphError(
             f"{file}: no such file; name an .onnx file or the folder that `edgebit export` wrote"
         )
+    check_wire_size(file)
     try:
-        model = ir.load(file)
+        proto = onnx.load(file, load_external_data=False)
+        check_graph(proto.graph, str(file))
+        model = ir.from_proto(proto)
+        ir.external_data.set_base_dir(model.graph, file.parent)
+    except GraphError:
+        raise
     except Exception as reason:  # protobuf and onnx_ir raise many kinds for a foreign or cut file
         raise GraphError(
             f"{file}: not a readable ONNX file ({_first_line(reason)}); export it again"
@@ -119,7 +130,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 def _check_versions(model: ir.Model, file: Path) -> None:
     for domain, expected in (("", OPSET_VERSION), (DOMAIN, DOMAIN_VERSION)):
-        found = model.graph.opset_imports.get(domain, expected)
+        found = model.graph.opset_imports.get(domain, expected if domain else None)
         if found != expected:
             name = domain or "ai.onnx"
             raise GraphError(
@@ -135,8 +146,8 @@ def _check_external_data(model: ir.Model, file: Path) -> None:
             continue
         where = f"{file}: tensor {name}"
         location = str(tensor.location)
-        if PurePosixPath(location).name != location:
-            raise GraphError(f"{where} is kept in {location!r}, expected a file beside the model")
+        if PurePosixPath(location).name != location or not 0 < len(location) <= _LONGEST_NAME:
+            raise GraphError(f"{where} is kept in {quoted(location)}, expected a file beside the model")
         data = file.parent / location
         if not data.is_file():
             raise GraphError(f"{where} is kept in {location}, which is missing; copy it beside the model")

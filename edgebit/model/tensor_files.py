@@ -7,9 +7,9 @@ number of a header is checked against the size of its file before a byte is used
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
-from edgebit.model.jsonfile import read_json
+from edgebit.model.jsonfile import parse_json, quoted, read_json
 
 Array = npt.NDArray[Any]
 
@@ -27,6 +27,8 @@ FLOAT_DTYPES = ("BF16", "F16", "F32")
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors library
+_MOST_DIMENSIONS = 8
+_LONGEST_NAME = 255  # of a file
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
@@ -51,6 +53,11 @@ class StoredTensor:
     dtype: str
     shape: tuple[int, ...]
     offset: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file."""
+        return prod(self.shape) * DTYPES[self.dtype].itemsize
 
     def map(self) -> Array:
         """A read-only view of the file; bfloat16 comes as ml_dtypes.bfloat16."""
@@ -98,33 +105,28 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
                 raise CheckpointError(
                     f"{path}: {size} bytes cannot hold a header of {length}; the file is truncated or foreign"
                 )
-            header = json.loads(file.read(length))
+            content = file.read(length)
     except OSError as reason:
         raise CheckpointError(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    except (ValueError, RecursionError) as reason:
-        raise CheckpointError(
-            f"{path}: the safetensors header is not JSON ({reason}); download the file again"
-        ) from None
-    if not isinstance(header, dict):
-        raise CheckpointError(
-            f"{path}: the safetensors header is a {type(header).__name__}, expected an object"
-        )
-    return {
-        name: _stored(path, name, entry, 8 + length, size)
-        for name, entry in header.items()
-        if name != "__metadata__"
-    }
+    header = parse_json(content, f"{path}: the safetensors header", CheckpointError)
+    if not isinstance(header.pop("__metadata__", {}), dict):
+        raise CheckpointError(f"{path}: __metadata__ of the safetensors header is no object; it is damaged")
+    tensors = {name: _stored(path, name, entry, 8 + length, size) for name, entry in header.items()}
+    _refuse_overlaps(tensors.values())
+    return tensors
 
 
 def _stored(path: Path, name: str, entry: Any, data_start: int, file_size: int) -> StoredTensor:
     where = f"{path}: tensor {name}"
     try:
-        dtype, shape = str(entry["dtype"]), tuple(int(d) for d in entry["shape"])
-        begin, end = (int(o) for o in entry["data_offsets"])
-    except (TypeError, KeyError, ValueError, OverflowError):
-        raise CheckpointError(f"{where}: malformed header entry {entry!r}") from None
-    if dtype not in DTYPES:
-        raise CheckpointError(f"{where}: dtype {dtype} is not known; known are {', '.join(DTYPES)}")
+        dtype, shape = entry["dtype"], _integers(entry["shape"])
+        begin, end = _integers(entry["data_offsets"])
+    except (TypeError, KeyError, ValueError):
+        raise CheckpointError(f"{where}: malformed header entry {quoted(entry)}") from None
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise CheckpointError(f"{where}: dtype {str(dtype)[:60]} is not known; known are {', '.join(DTYPES)}")
+    if len(shape) > _MOST_DIMENSIONS:
+        raise CheckpointError(f"{where}: {len(shape)} dimensions, expected at most {_MOST_DIMENSIONS}")
     needed = prod(shape) * DTYPES[dtype].itemsize
     if min(shape, default=0) < 0 or begin < 0 or end - begin != needed:
         raise CheckpointError(
@@ -138,14 +140,33 @@ def _stored(path: Path, name: str, entry: Any, data_start: int, file_size: int) 
     return StoredTensor(name, path, dtype, shape, data_start + begin)
 
 
+def _integers(values: Any) -> tuple[int, ...]:
+    """Raises TypeError for anything but a list of integers: int() would take "7", 7.5 and True too."""
+    if not isinstance(values, list) or any(type(value) is not int for value in values):
+        raise TypeError
+    return tuple(values)
+
+
+def _refuse_overlaps(tensors: Iterable[StoredTensor]) -> None:
+    """The format forbids two tensors to share bytes."""
+    for first, second in pairwise(sorted(tensors, key=lambda tensor: (tensor.offset, tensor.nbytes))):
+        if first.offset + first.nbytes > second.offset:
+            raise CheckpointError(
+                f"{first.file}: tensors {first.name} and {second.name} overlap; the file is damaged"
+            )
+
+
 def _read_shards(index: Path) -> dict[str, StoredTensor]:
     weight_map = read_json(index, CheckpointError).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f'{index}: no "weight_map" of tensor names to files')
     tensors: dict[str, StoredTensor] = {}
-    for shard in sorted(set(map(str, weight_map.values()))):
-        if Path(shard).name != shard:
-            raise CheckpointError(f"{index}: shard {shard!r} is not a plain file name")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or Path(shard).name != shard or len(shard) > _LONGEST_NAME:
+            raise CheckpointError(
+                f"{index}: tensor {name} is in {quoted(shard)}, which is not a plain file name"
+            )
+    for shard in sorted(set(weight_map.values())):
         if not (index.parent / shard).is_file():
             raise CheckpointError(f"{index}: shard {shard} is missing; download the checkpoint again")
         stored = read_header(index.parent / shard)

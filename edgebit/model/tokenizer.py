@@ -10,7 +10,7 @@ from typing import Any
 
 from edgebit.errors import ChatTemplateError, TokenizerError
 from edgebit.model.config import ModelConfig, token_ids
-from edgebit.model.jsonfile import read_json, read_optional_json
+from edgebit.model.jsonfile import quoted, read_json, read_optional_json
 
 TOKENIZER_FILE = "tokenizer.json"
 # What travels beside model.onnx, for edgebit and for other users of the exported graph.
@@ -46,6 +46,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> TokenizerFiles:
             f"{folder}: no {TOKENIZER_FILE}; save the tokenizer in the fast format of transformers"
         )
     tokenizer = read_json(path, TokenizerError)
+    _check_tokens(tokenizer, path)
     settings = _Settings(
         tokenizer_path=path,
         tokenizer=tokenizer,
@@ -85,11 +86,12 @@ class _Settings:
         if self.config is None:
             return config.bos_token_id
         declared = self._special_token("bos_token")
-        if declared is None or self.config.get("add_bos_token") is False:
+        adds = self.config.get("add_bos_token")
+        if adds not in (None, True, False):
+            raise self._error(f"add_bos_token is {quoted(adds)}, expected true or false")
+        if declared is None or adds is False:
             return None
-        if self.config.get("add_bos_token") is True or _prepends(
-            self.tokenizer.get("post_processor"), declared
-        ):
+        if adds or _prepends(self.tokenizer.get("post_processor"), declared):
             return self._id(declared)
         return None
 
@@ -112,7 +114,12 @@ class _Settings:
                 value = value.get("content")
             if isinstance(value, str):
                 return value
+            if value is not None:
+                raise self._error(f"{key} is {quoted(value)}, expected a text or an object with one")
         return None
+
+    def _error(self, message: str) -> TokenizerError:
+        return TokenizerError(f"{self.tokenizer_path.parent}/tokenizer_config.json: {message}")
 
     def _id(self, token: str) -> int:
         for added in self.tokenizer.get("added_tokens") or ():
@@ -133,7 +140,23 @@ def _prepends(post_processor: Any, token: str) -> bool:
     if post_processor.get("type") == "Sequence":
         return any(_prepends(part, token) for part in post_processor.get("processors") or ())
     template = post_processor.get("single") or [{}]
-    return bool(template[0].get("SpecialToken", {}).get("id") == token)
+    try:
+        return bool(template[0].get("SpecialToken", {}).get("id") == token)
+    except (AttributeError, TypeError, KeyError):
+        return False  # no template: the reader of tokenizer.json says so
+
+
+def _check_tokens(tokenizer: Mapping[str, Any], path: Path) -> None:
+    """Raises TokenizerError unless every added token has a text and an id."""
+    added = tokenizer.get("added_tokens") or []
+    if not isinstance(added, list):
+        raise TokenizerError(f"{path}: added_tokens is {quoted(added)}, expected a list")
+    for entry in added:
+        fine = (
+            isinstance(entry, dict) and type(entry.get("id")) is int and isinstance(entry.get("content"), str)
+        )
+        if not fine:
+            raise TokenizerError(f"{path}: {quoted(entry)} is no added token with an id and a content")
 
 
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
@@ -146,7 +169,12 @@ def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
             raise ChatTemplateError(f"{path}: cannot be read as UTF-8 ({reason})") from None
     template = config.get("chat_template")
     if isinstance(template, list):
-        template = {entry.get("name"): entry.get("template") for entry in template}.get("default")
+        named = [entry for entry in template if isinstance(entry, dict)]
+        if len(named) < len(template):
+            raise ChatTemplateError(
+                f"{folder}/tokenizer_config.json: chat_template is {quoted(template)}, expected named ones"
+            )
+        template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
     if template is not None and not isinstance(template, str):
         found = json.dumps(template)[:60]
         raise ChatTemplateError(f"{folder}/tokenizer_config.json: chat_template is {found}, expected text")

@@ -184,57 +184,6 @@ def test_types_that_are_not_read_are_named_with_the_way_out(
     assert complaint in str(caught.value)
 
 
-def header(tensors: int, pairs: int, version: int = 3) -> bytes:
-    return b"GGUF" + struct.pack("<IQQ", version, tensors, pairs)
-
-
-def text(value: bytes) -> bytes:
-    return struct.pack("<Q", len(value)) + value
-
-
-def tensor(name: bytes, shape: tuple[int, ...], kind: int, offset: int) -> bytes:
-    sizes = struct.pack(f"<{len(shape)}Q", *shape)
-    return text(name) + struct.pack("<I", len(shape)) + sizes + struct.pack("<IQ", kind, offset)
-
-
-HUGE = 2**63
-MALFORMED = {
-    "empty": b"",
-    "magic": b"GGML" + bytes(40),
-    "version 1": header(0, 0, 1),
-    "big-endian": header(0, 0, 3 << 24),
-    "huge tensors": header(HUGE, 0),
-    "huge pairs": header(0, HUGE),
-    "huge key": header(0, 1) + struct.pack("<Q", HUGE),
-    "huge text": header(0, 1) + text(b"k") + struct.pack("<IQ", 8, HUGE),
-    "huge array": header(0, 1) + text(b"k") + struct.pack("<IIQ", 9, 4, HUGE),
-    "many texts": header(0, 1) + text(b"k") + struct.pack("<IIQ", 9, 8, 1 << 20) + bytes(64),
-    "array of arrays": header(0, 1) + text(b"k") + struct.pack("<IIQ", 9, 9, 1) + bytes(64),
-    "unknown kind": header(0, 1) + text(b"k") + struct.pack("<I", 77) + bytes(64),
-    "twice a key": header(0, 2) + 2 * (text(b"k") + struct.pack("<IB", 0, 1)),
-    "key not UTF-8": header(0, 1) + text(b"\xff") + struct.pack("<IB", 0, 1),
-    "no dimensions": header(1, 0) + tensor(b"t", (), 0, 0) + bytes(64),
-    "five dimensions": header(1, 0) + tensor(b"t", (1,) * 5, 0, 0) + bytes(64),
-    "huge dimensions": header(1, 0) + tensor(b"t", (HUGE, HUGE), 0, 0) + bytes(64),
-    "no values": header(1, 0) + tensor(b"t", (0,), 0, 0) + bytes(64),
-    "odd offset": header(1, 0) + tensor(b"t", (4,), 0, 4) + bytes(256),
-    "offset outside": header(1, 0) + tensor(b"t", (4,), 0, HUGE) + bytes(256),
-    "half a block": header(1, 0) + tensor(b"t", (128,), 35, 0) + bytes(256),
-    "overlap": header(2, 0) + tensor(b"t", (16,), 0, 0) + tensor(b"u", (16,), 0, 32) + bytes(256),
-    "twice a tensor": header(2, 0) + tensor(b"t", (8,), 0, 0) + tensor(b"t", (8,), 0, 32) + bytes(256),
-    "alignment": header(0, 1) + text(b"general.alignment") + struct.pack("<II", 4, 3),
-}
-
-
-@pytest.mark.parametrize("kind", MALFORMED)
-def test_a_malformed_file_is_one_line(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "m.gguf"
-    path.write_bytes(MALFORMED[kind])
-    with pytest.raises(CheckpointError) as caught:
-        open_checkpoint(path)
-    assert str(path) in str(caught.value)
-
-
 def test_files_with_random_damage_are_an_error_or_a_model(packed: Path, tmp_path: Path) -> None:
     """120 of them: cut off anywhere, or numbers of header and metadata replaced by others."""
     whole = write(packed, tmp_path / "m.gguf").read_bytes()

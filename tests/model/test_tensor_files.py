@@ -87,11 +87,11 @@ def test_a_lying_header_entry_is_refused(tmp_path: Path, entry: Any, complaint: 
 
 
 def test_a_header_that_is_no_object_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="header is a list"):
+    with pytest.raises(CheckpointError, match="header: holds a list"):
         read_header(write_raw(tmp_path / "f", [1]))
-    with pytest.raises(CheckpointError, match="header is not JSON"):
+    with pytest.raises(CheckpointError, match="header: not valid JSON"):
         read_header(write_raw(tmp_path / "f", b"\xff\xfe"))
-    with pytest.raises(CheckpointError, match="header is not JSON"):
+    with pytest.raises(CheckpointError, match="header: not valid JSON"):
         read_header(write_raw(tmp_path / "f", b"[" * 100_000))
 
 

@@ -179,7 +179,7 @@ SPLIT = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (lambda: b"{", "cannot be read"),
+        (lambda: b"{", "not valid JSON"),
         (lambda: changed_model(dropout=0.1), "dropout"),
         (lambda: changed_model(end_of_word_suffix="</w>"), "end_of_word_suffix|cannot be read"),
         (lambda: changed_model(byte_fallback=True), "byte_fallback"),
