@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from tvm.script import tirx as T
 
-from .float_ops import Expr, constant, exp, fence, lanes_of, splat
+from .float_ops import Expr, constant, exp, fence, lanes_of, mul, splat
+
+_TWICE_ROOT_2_PI = 1.5957691216057308
 
 
 @dataclass(frozen=True)
@@ -37,22 +39,41 @@ def _residual(before: Expr, y: Expr) -> Expr:
     return before + fence(y)
 
 
-def _relu2_mul(before: Expr, gate: Expr, up: Expr) -> Expr:
-    positive = T.max(gate, constant(0.0, lanes_of(gate)))
-    return positive * positive * up
+def relu2(x: Expr) -> Expr:
+    positive = T.max(x, constant(0.0, lanes_of(x)))
+    return positive * positive
 
 
-def _silu_mul(before: Expr, gate: Expr, up: Expr) -> Expr:
-    lanes = lanes_of(gate)
+def silu(x: Expr) -> Expr:
+    return x * _sigmoid(x)
+
+
+def gelu_tanh(x: Expr) -> Expr:
+    """x · ½(1 + tanh(√(2/π)·(x + 0.044715·x³))); ½(1 + tanh(u)) is the sigmoid of 2u."""
+    lanes = lanes_of(x)
+    cubic = mul(x * x * x, constant(0.044715, lanes))
+    return x * _sigmoid((x + cubic) * constant(_TWICE_ROOT_2_PI, lanes))
+
+
+def _sigmoid(x: Expr) -> Expr:
+    lanes = lanes_of(x)
     zero, one = constant(0.0, lanes), constant(1.0, lanes)
-    e = exp(T.Select(gate >= zero, zero - gate, gate))  # exp(-|gate|): never overflows
-    sigmoid = T.Select(gate >= zero, one, e) / (one + e)
-    return gate * sigmoid * up
+    e = exp(T.Select(x >= zero, zero - x, x))  # exp(-|x|): never overflows
+    return T.Select(x >= zero, one, e) / (one + e)
+
+
+ACTIVATIONS: dict[str, Callable[[Expr], Expr]] = {"relu2": relu2, "silu": silu, "gelu_tanh": gelu_tanh}
+
+
+def _times(activation: Callable[[Expr], Expr]) -> Callable[..., Expr]:
+    def combine(before: Expr, gate: Expr, up: Expr) -> Expr:
+        return activation(gate) * up
+
+    return combine
 
 
 EPILOGUES: dict[str, Epilogue] = {
     "store": Epilogue(1, _store),
     "residual": Epilogue(1, _residual),
-    "relu2_mul": Epilogue(2, _relu2_mul),
-    "silu_mul": Epilogue(2, _silu_mul),
+    **{f"{name}_mul": Epilogue(2, _times(activation)) for name, activation in ACTIVATIONS.items()},
 }

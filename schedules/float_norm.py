@@ -24,6 +24,7 @@ from .float_ops import (
     splat,
     sum_partials,
     tree_sum,
+    vector,
 )
 from .tier import Tier
 
@@ -66,6 +67,40 @@ def rmsnorm(tier: Tier, eps: float) -> PrimFunc:
     return kernel
 
 
+def rmsnorm_rows(tier: Tier, eps: float, residual: bool = False) -> PrimFunc:
+    """out = (x · r) · weight, r = 1 / sqrt(mean(x²) + eps), or with ``residual`` out = out + that.
+
+    Buffers: x [count][P], weight [P], out [count][P]. Scalars: count, P / 64, K (the row's length unpadded).
+    """
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        x_data: T.handle,
+        weight_data: T.handle,
+        out_data: T.handle,
+        count: T.int32,
+        blocks: T.int32,
+        width: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
+        weight = T.match_buffer(weight_data, (blocks, PARTIALS, LANES), "float32")
+        out = T.match_buffer(out_data, (count, blocks, PARTIALS, LANES), "float32")
+        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
+        inverse = T.alloc_buffer((1,), "float32")
+        for row in range(count):
+            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            for block in range(blocks):
+                for j in T.unroll(PARTIALS):
+                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
+                    if residual:
+                        out[row, block, j, ALL] = out[row, block, j, ALL] + mul(normed, weight[block, j, ALL])
+                    else:
+                        out[row, block, j, ALL] = normed * weight[block, j, ALL]
+
+    return kernel
+
+
 def rmsnorm_quantize(tier: Tier, eps: float) -> PrimFunc:
     """RMSNorm of each row, then int8 codes, their sum and the scale: what a ternary matmul reads.
 
@@ -102,6 +137,56 @@ def rmsnorm_quantize(tier: Tier, eps: float) -> PrimFunc:
                     normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
                     scratch[0, block, j, ALL] = normed * weight[block, j, ALL]
             _quantize_row(scratch, 0, q, sums, scales, row, blocks, integers)
+
+    return kernel
+
+
+def head_norm(tier: Tier, head_dim: int, eps: float) -> PrimFunc:
+    """RMSNorm of every head of queries and keys, in place; partial sum j takes the vectors j, j + 4, ... of a
+    head, whose features are a multiple of 16.
+
+    Unit u < H is query head u, else key head u - H. Buffers: qkv [n][stride] with rows [H·D q | KV·D k | …],
+    weights [D] of queries and of keys. Scalars: count and begin of the units, n tokens, stride, H.
+    """
+
+    @T.inline
+    def normalise(qkv: Expr, t: Expr, head: Expr, weight: Expr, partial: Expr, inverse: Expr) -> None:
+        for j in T.unroll(PARTIALS):
+            partial[j, ALL] = constant(0.0, LANES)
+        for j in T.unroll(head_dim // LANES):
+            x: T.let = qkv[t, vector(head * head_dim + j * LANES, LANES)]
+            partial[j % PARTIALS, ALL] = partial[j % PARTIALS, ALL] + mul(x, x)
+        total: T.let = sum_partials(partial, (ALL,))
+        mean: T.let = tree_sum(total) / T.float32(head_dim)
+        inverse[0] = T.float32(1.0) / T.sqrt(mean + T.float32(eps))
+        for j in T.unroll(head_dim // LANES):
+            normed: T.let = qkv[t, vector(head * head_dim + j * LANES, LANES)] * splat(inverse[0], LANES)
+            qkv[t, vector(head * head_dim + j * LANES, LANES)] = normed * weight[vector(j * LANES, LANES)]
+
+    @T.prim_func(s_tir=True)
+    def kernel(
+        qkv_data: T.handle,
+        query_weight_data: T.handle,
+        key_weight_data: T.handle,
+        count: T.int32,
+        begin: T.int32,
+        tokens: T.int32,
+        stride: T.int32,
+        heads: T.int32,
+    ) -> None:
+        T.func_attr({"tirx.noalias": True})
+        qkv = T.match_buffer(qkv_data, (tokens, stride), "float32")
+        query_weight = T.match_buffer(query_weight_data, (head_dim,), "float32")
+        key_weight = T.match_buffer(key_weight_data, (head_dim,), "float32")
+        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
+        inverse = T.alloc_buffer((1,), "float32")
+        for i in range(count):
+            for t in range(tokens):
+                head: T.let = begin + i
+                if head < heads:
+                    normalise(qkv, t, head, query_weight, partial, inverse)
+                else:
+                    normalise(qkv, t, head, key_weight, partial, inverse)
 
     return kernel
 

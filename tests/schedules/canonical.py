@@ -106,6 +106,34 @@ def rmsnorm(x: Array, weight: Array, width: int, eps: float) -> Array:
     return (x * inverse[..., None]) * weight
 
 
+def relu2(x: Array) -> Array:
+    positive = np.where(x > 0, x, f32(0))
+    return positive * positive
+
+
+def silu(x: Array) -> Array:
+    return x * _sigmoid(x)
+
+
+def gelu_tanh(x: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        cubic = x * x * x * f32(0.044715)
+        return x * _sigmoid((x + cubic) * f32(1.5957691216057308))
+
+
+def _sigmoid(x: Array) -> Array:
+    e = exp(-np.abs(x))
+    return np.where(x >= 0, f32(1), e) / (f32(1) + e)
+
+
+def head_norm(x: Array, weight: Array, eps: float) -> Array:
+    """x [...][D], weight [D]; the sum takes the vectors of a head as a padded row's."""
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % 64)])
+    mean = interleaved_sum(padded * padded) / f32(x.shape[-1])
+    inverse = f32(1) / np.sqrt(mean + f32(eps))
+    return (x * inverse[..., None]) * weight
+
+
 def lm_head(table: Array, h: Array) -> Array:
     """`table` bfloat16 as uint16 [V][P], h with 16 significant bits."""
     logits = interleaved_sum(bf16_to_f32(table) * (h * f32(2.0**63))) * f32(2.0**-63)

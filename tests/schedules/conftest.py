@@ -10,12 +10,16 @@ from tvm.script import tirx as T
 
 from edgebit.schedules import float_ops as ops
 from edgebit.schedules.catalogue import kernel
+from edgebit.schedules.epilogue import ACTIVATIONS
 from edgebit.schedules.float_tier import native_f16
 from edgebit.schedules.tier import TIERS, Tier
 from tests.schedules.harness import FLOAT_TIER_NAMES, Program, link
 
 HEAD_DIMS = (16, 32, 64, 128)
+NORMED_HEAD_DIMS = (16, 48, 80, 128)
+NORMS = ("rmsnorm", "rmsnorm_quantize", "rmsnorm_rows", "rmsnorm_residual")
 EPS = 1e-5
+FACTOR = 25.298221588134766
 
 # (head dimension, query heads of a key head): powers of two and others, one row to many, one tile to many
 ATTENTION_SHAPES = ((16, 8), (32, 2), (48, 3), (80, 5), (128, 4), (256, 1))
@@ -28,7 +32,12 @@ SCALAR_SHAPES = ((16, 8), (32, 2), (48, 3))
 def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str, Any]:
     """Every float kernel by symbol: those specialised for a head dimension once for each given."""
     kernels = {name: kernel(name, tier) for name in ("embedding", "quantize", "lm_head")}
-    kernels |= {name: kernel(name, tier, eps=EPS) for name in ("rmsnorm", "rmsnorm_quantize")}
+    kernels |= {name: kernel(name, tier, eps=EPS) for name in NORMS}
+    kernels |= {name: kernel(name, tier) for name in ("add_bias", "add_rows")}
+    kernels |= {f"gated_{name}": kernel("gated", tier, activation=name) for name in ACTIVATIONS}
+    kernels["scale_rows"] = kernel("scale_rows", tier, factor=FACTOR)
+    for d in NORMED_HEAD_DIMS:
+        kernels[f"head_norm_{d}"] = kernel("head_norm", tier, eps=EPS, head_dim=d)
     for d in head_dims:
         for kv in ("f16", "int8"):
             kernels[f"rope_append_{d}_{kv}"] = kernel("rope_append", tier, head_dim=d, kv=kv)

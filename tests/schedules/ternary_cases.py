@@ -19,7 +19,7 @@ from tests.schedules.harness import Call, Program, same_bits
 Array = npt.NDArray[Any]
 f32 = np.float32
 
-BLOCKS_OF_A_UNIT = {"store": 1, "residual": 1, "relu2_mul": 2, "silu_mul": 2}
+BLOCKS_OF_A_UNIT = {"store": 1, "residual": 1, "relu2_mul": 2, "silu_mul": 2, "gelu_tanh_mul": 2}
 EPILOGUES = tuple(BLOCKS_OF_A_UNIT)
 
 WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
@@ -127,12 +127,8 @@ def _expected(
         return before + y
     pairs = y.reshape(len(q), case.count, 2, 16)
     gate, up = (pairs[:, :, i].reshape(len(q), -1) for i in range(2))
-    if case.epilogue == "relu2_mul":
-        positive = np.where(gate > 0, gate, f32(0))
-        return (positive * positive) * up
-    e = canonical.exp(-np.abs(gate))
-    sigmoid = np.where(gate >= 0, f32(1), e) / (f32(1) + e)
-    return (gate * sigmoid) * up
+    activation = getattr(canonical, case.epilogue.removesuffix("_mul"))
+    return np.asarray(activation(gate) * up)
 
 
 def ternary_kernels(tier: Tier) -> dict[str, Any]:
