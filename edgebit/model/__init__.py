@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgebit.errors import CheckpointWarning
 from edgebit.model.checkpoint import Checkpoint, builtin_model, open_checkpoint
-from edgebit.model.config import ModelConfig
+from edgebit.model.facts import Llama3Scaling, ModelConfig
 from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides
 from edgebit.model.ternary import TernaryTensor, pack_codes, unpack_codes
 from edgebit.model.tokenizer import TokenizerFiles
@@ -17,6 +17,7 @@ __all__ = [
     "LM_HEAD",
     "Checkpoint",
     "CheckpointWarning",
+    "Llama3Scaling",
     "ModelConfig",
     "Overrides",
     "TernaryTensor",

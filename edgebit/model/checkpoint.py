@@ -50,7 +50,9 @@ class Checkpoint:
         return self._weights.projection(name, self.config.projections[name.split(".", 3)[-1]])
 
     def float_tensor(self, name: str) -> npt.NDArray[Any]:
-        """A norm weight, the embedding or the head as a view of its file, in the dtype it is stored in."""
+        """A norm weight, a bias, the embedding or the head as a view of its file, in the dtype it is stored
+        in.
+        """
         return self._float(name).map()
 
     def bfloat16_rows(self, name: str) -> npt.NDArray[Any]:
@@ -63,16 +65,26 @@ class Checkpoint:
 
     def layer_norms(self) -> dict[str, int]:
         """Every norm of a layer, relative to "model.layers.N.", with its size."""
-        config = self.config
-        norms = {
-            "input_layernorm": config.hidden_size,
-            "post_attention_layernorm": config.hidden_size,
-        }
-        if config.family.attention_sub_norm:
-            norms[config.family.attention_sub_norm] = config.query_size
-        if config.family.mlp_sub_norm:
-            norms[config.family.mlp_sub_norm] = config.intermediate_size
-        return norms
+        return self.config.norms
+
+    def norm_weight(self, name: str) -> npt.NDArray[np.float32]:
+        """What normalised features are multiplied by, float32: the stored weight plus the family's offset."""
+        stored = self.float_tensor(f"{name}.weight").astype(np.float32)
+        own = self.config.projection_norm
+        if own is not None and name.endswith(f"_proj.{own.name}"):
+            return stored
+        return stored + np.float32(self.config.family.norm_offset)
+
+    def bias(self, name: str) -> npt.NDArray[np.float32]:
+        """What a projection like "model.layers.0.self_attn.q_proj" adds, float32 [out_features].
+
+        A loaded AutoBitLinear multiplies the sum of product and bias by its weight_scale (transformers):
+        there the bias comes multiplied too.
+        """
+        bias = self.float_tensor(f"{name}.bias").astype(np.float32)
+        projection = self.projection(name)
+        scaled = self.config.quantization.scale_is_multiplier and not projection.scale_is_computed
+        return bias * projection.scale if scaled else bias
 
     def verify(self) -> None:
         """Check presence, dtype and shape of every tensor, reading scales and norms alone.
@@ -82,6 +94,7 @@ class Checkpoint:
         expected = {EMBEDDING, FINAL_NORM} | (set() if self.config.tie_word_embeddings else {LM_HEAD})
         for layer in self._layers():
             expected |= {f"{layer}.{norm}.weight" for norm in self.layer_norms()}
+            expected |= {f"{layer}.{linear}.bias" for linear in self.config.biased}
         for name in sorted(expected):
             tensor = self._float(name)
             if len(tensor.shape) == 1 and not np.isfinite(tensor.map().astype(np.float32)).all():
@@ -123,8 +136,9 @@ class Checkpoint:
         if name in (EMBEDDING, LM_HEAD):
             return weights.table(name, (config.vocab_size, config.hidden_size))
         if name == FINAL_NORM:
-            return weights.norm(name, config.hidden_size)
-        return weights.norm(name, self.layer_norms()[name.split(".", 3)[-1].removesuffix(".weight")])
+            return weights.vector(name, config.hidden_size)
+        part, _, kind = name.split(".", 3)[-1].rpartition(".")
+        return weights.vector(name, config.projections[part][0] if kind == "bias" else config.norms[part])
 
 
 def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS) -> Checkpoint:
@@ -154,6 +168,7 @@ def _folder_checkpoint(folder: Path, name: str) -> Checkpoint:
         config.family.architecture,
         quantization.linear_class,
         quantization.scale_is_multiplier,
+        config.family.tensor_prefix,
     )
     return Checkpoint(name, folder, config, weights, read_tokenizer(folder, config))
 

@@ -18,6 +18,7 @@ from edgebit.model.ternary import TRITS_PER_BYTE, MasterWeights, PackedTrits, Te
 EMBEDDING = "model.embed_tokens.weight"
 LM_HEAD = "lm_head.weight"
 FINAL_NORM = "model.norm.weight"
+_PREFIX = "model."
 
 
 class Weights(Mapping[str, StoredTensor]):
@@ -52,7 +53,8 @@ class Weights(Mapping[str, StoredTensor]):
     def scale_advice(self) -> str:
         """What to look at where multipliers are implausibly large."""
 
-    def norm(self, name: str, size: int) -> StoredTensor:
+    def vector(self, name: str, size: int) -> StoredTensor:
+        """A norm weight or a bias."""
         return self.expect(self.find(name), FLOAT_DTYPES, (size,))
 
     def table(self, name: str, shape: tuple[int, int]) -> StoredTensor:
@@ -76,12 +78,22 @@ class Weights(Mapping[str, StoredTensor]):
 
 
 class FolderWeights(Weights):
-    """A folder of safetensors files. ``scale_is_multiplier``: the sense of every ``weight_scale``."""
+    """A folder of safetensors files. ``scale_is_multiplier``: the sense of every ``weight_scale``.
+    ``prefix``: what the files have for "model.".
+    """
 
     described_by = "config.json"
 
-    def __init__(self, files: TensorFiles, kind: str, linear_class: str, scale_is_multiplier: bool) -> None:
-        super().__init__(files.folder, kind, files)
+    def __init__(
+        self,
+        files: TensorFiles,
+        kind: str,
+        linear_class: str,
+        scale_is_multiplier: bool,
+        prefix: str = _PREFIX,
+    ) -> None:
+        self._prefix = prefix
+        super().__init__(files.folder, kind, {self._our_name(name): files[name] for name in files})
         self._linear_class = linear_class
         self._scale_is_multiplier = scale_is_multiplier
 
@@ -96,7 +108,12 @@ class FolderWeights(Weights):
         return MasterWeights(weight) if scale is None else UnpackedTrits(weight, scale, sense)
 
     def label(self, name: str) -> str:
-        return name
+        return name if name == LM_HEAD else self._prefix + name.removeprefix(_PREFIX)
+
+    def _our_name(self, name: str) -> str:
+        if name == LM_HEAD or not name.startswith(self._prefix):
+            return name
+        return _PREFIX + name.removeprefix(self._prefix)
 
     def scale_advice(self) -> str:
         return (

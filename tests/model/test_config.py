@@ -10,6 +10,7 @@ import pytest
 
 from edgebit.errors import ConfigError
 from edgebit.model.config import ModelConfig, read_config
+from edgebit.model.facts import Llama3Scaling, ProjectionNorm
 from tests.builders import ODD, TINY, checkpoint_config
 
 # As published: head_dim and linear sizes are derived, auto_map names files that do not exist (SPEC 1.1).
@@ -101,6 +102,37 @@ def test_several_end_tokens(tmp_path: Path) -> None:
     assert read(tmp_path, eos_token_id=None).eos_token_ids == ()
 
 
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def test_rope_scaling_of_llama_3_in_old_and_new_files(tmp_path: Path) -> None:
+    old = read(tmp_path, rope_scaling=LLAMA3)
+    new = read(tmp_path, rope_theta=None, rope_parameters=LLAMA3 | {"rope_theta": 500000.0})
+    assert old.rope_scaling == new.rope_scaling == Llama3Scaling(8.0, 1.0, 4.0, 64)
+    assert old.rope_theta == new.rope_theta == 500000.0
+
+
+def test_a_norm_inside_every_projection(tmp_path: Path) -> None:
+    entry = {"quant_method": "bitnet", "use_rms_norm": True}
+    assert read(tmp_path, quantization_config=entry).projection_norm == ProjectionNorm("rms_norm", 1e-6)
+    own = read(tmp_path, quantization_config=entry | {"rms_norm_eps": 1e-3})
+    assert own.norms["mlp.down_proj.rms_norm"] == own.intermediate_size
+    assert own.projection_norm == ProjectionNorm("rms_norm", 1e-3)
+    assert read(tmp_path).projection_norm is None
+
+
+def test_biases(tmp_path: Path) -> None:
+    assert read(tmp_path).biased == ()
+    assert len(read(tmp_path, attention_bias=True).biased) == 4
+    assert len(read(tmp_path, attention_bias=True, mlp_bias=True).biased) == 7
+
+
 def quantization(**changes: Any) -> dict[str, Any]:
     return {"quantization_config": {"quant_method": "bitnet", "linear_class": "autobitlinear"} | changes}
 
@@ -117,17 +149,28 @@ def quantization(**changes: Any) -> dict[str, Any]:
         ({"quantization_config": None}, "no quantization_config, expected quant_method 'bitnet'"),
         (quantization(quant_method="gptq"), "quant_method 'gptq', expected quant_method 'bitnet'"),
         (quantization(linear_class="superlinear"), "linear_class 'superlinear' is not known"),
-        (quantization(use_rms_norm=True), "use_rms_norm true"),
         (
             quantization(modules_to_not_convert=["lm_head", "q_proj"]),
             "modules_to_not_convert names ['q_proj']",
         ),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling of type 'llama3'"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_parameters of type 'yarn'"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
         ({"rope_parameters": [1]}, "rope_parameters is [1], expected an object"),
-        ({"attention_bias": True}, "attention_bias true"),
-        ({"mlp_bias": True}, "mlp_bias true"),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": 8.0}}, "rope_scaling of type 'yarn'"),
+        (
+            {"rope_scaling": LLAMA3 | {"low_freq_factor": 4.0}},
+            "rope_scaling: low_freq_factor is not below high_freq_factor",
+        ),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "rope_scaling.low_freq_factor is missing"),
+        (
+            {"rope_scaling": LLAMA3 | {"original_max_position_embeddings": None}},
+            "original_max_position_embeddings is missing",
+        ),
+        ({"use_sliding_window": True}, "use_sliding_window true needs layer_types"),
+        ({"layer_types": ["full_attention"]}, "expected a list of 2 names"),
+        ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types names 'linear_attention'"),
+        ({"layer_types": ["sliding_attention", "full_attention"]}, "sliding_window is missing"),
+        ({"final_logit_softcapping": 30.0}, "final_logit_softcapping 30.0 is not supported"),
         ({"hidden_size": None}, "hidden_size is missing"),
         ({"hidden_size": "128"}, "hidden_size is '128', expected a positive integer"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0, expected a positive integer"),

@@ -1,7 +1,17 @@
-"""The architectures edgebit reads, as data: one `Family` per kind of decoder layer, in one table.
+"""What a family of models is, as data: everything of a decoder layer that config.json does not say.
 
-A family states what is *not* in config.json: where the sub-norms are and how tensors are called. A new
-architecture of the same layer shape is a new row; the graph builder asks the row and knows no family by name.
+The layer, with the parts that a family may have in brackets; ``P`` is one of the seven ternary projections:
+
+    x    = E[ids] [· sqrt(hidden_size)]
+    h    = norm(x, attention_norm)
+    q,k,v = P(h) [heads of q and k: norm(·, query_norm | key_norm)], rotary
+    a    = attention(q, k, v) [norm(·, attention_sub_norm)]
+    x    = x + [norm(·, attention_post_norm)] P(a)
+    h    = norm(x, mlp_norm)
+    g    = activation(P(h)) · P(h) [norm(·, mlp_sub_norm)]
+    x    = x + [norm(·, mlp_post_norm)] P(g)
+
+    P(h) = W · quantize([norm(h, P.projection_norm)])
 """
 
 from __future__ import annotations
@@ -10,57 +20,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgebit.errors import ConfigError
-
-ACTIVATIONS = ("relu2", "silu")
+ACTIVATIONS = ("relu2", "silu", "gelu_tanh")
+TASKS = ("generate", "embed")
+ACTIVATION_QUANTIZATIONS = ("int8", "none")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Names are relative to ``model.layers.N.``; a norm that the family does not have is None."""
+    """Names are relative to ``model.layers.N.``; a norm that the family does not have is None.
+
+    ``architectures`` and ``model_types``: the entries of config.json that tell it (no model type: any).
+    ``is_ternary``: its checkpoints are ternary without a quantization_config that says so.
+    ``tensor_prefix``: what stands in files where ``model.`` is in ours. ``projection_norm``: of the input of
+    each projection, "norm" for ``<projection>.norm.weight``. ``norm_offset``: is added to the weight of every
+    norm but those of projections. ``sliding_pattern``: of so many layers all but the last attend to a
+    window, where config.json has no ``layer_types``; 0: none does. ``query_scalar``: scores are divided by
+    the root of query_pre_attn_scalar, not of head_dim. ``default_local_rope_theta``: of layers with a window.
+    """
 
     name: str
-    architecture: str
+    architectures: tuple[str, ...]
     default_activation: str
     default_max_positions: int
     default_tied: bool
+    model_types: tuple[str, ...] = ()
+    task: str = "generate"
+    is_ternary: bool = False
+    activation_quantization: str = "int8"
+    tensor_prefix: str = "model."
+    attention_norm: str = "input_layernorm"
     attention_sub_norm: str | None = None
+    attention_post_norm: str | None = None
+    mlp_norm: str = "post_attention_layernorm"
     mlp_sub_norm: str | None = None
+    mlp_post_norm: str | None = None
+    projection_norm: str | None = None
+    query_norm: str | None = None
+    key_norm: str | None = None
+    norm_offset: float = 0.0
+    scales_embedding: bool = False
+    sliding_pattern: int = 0
+    query_scalar: bool = False
+    default_head_dim: int | None = None
+    default_rope_theta: float = 10000.0
+    default_local_rope_theta: float | None = None
 
+    @property
+    def architecture(self) -> str:
+        """What a checkpoint of it is called in messages."""
+        return self.architectures[0]
 
-# Defaults are those of the transformers configuration classes (5.23): they hold where config.json is silent.
-FAMILIES: Mapping[str, Family] = {
-    family.architecture: family
-    for family in (
-        Family(
-            name="bitnet",
-            architecture="BitNetForCausalLM",
-            default_activation="relu2",
-            default_max_positions=2048,
-            default_tied=False,
-            attention_sub_norm="self_attn.attn_sub_norm",
-            mlp_sub_norm="mlp.ffn_sub_norm",
-        ),
-        Family(
-            name="llama",
-            architecture="LlamaForCausalLM",
-            default_activation="silu",
-            default_max_positions=2048,
-            default_tied=False,
-        ),
-    )
-}
-
-
-def find_family(config: Mapping[str, Any], source: str) -> Family:
-    """The family of a config.json. Raises ConfigError naming ``source`` and what is supported."""
-    architectures = config.get("architectures") or []
-    for architecture in architectures:
-        if architecture in FAMILIES:
-            return FAMILIES[architecture]
-    known = ", ".join(FAMILIES)
-    if not architectures:
-        raise ConfigError(f'{source}: no "architectures" entry; expected one of {known}')
-    raise ConfigError(
-        f"{source}: architecture {', '.join(map(str, architectures))} is not supported; supported are {known}"
-    )
+    def matches(self, config: Mapping[str, Any]) -> bool:
+        named = any(architecture in self.architectures for architecture in config.get("architectures") or ())
+        return named and (not self.model_types or config.get("model_type") in self.model_types)
