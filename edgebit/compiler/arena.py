@@ -14,14 +14,15 @@ _WORD = 4  # bytes of float32 and int32
 
 @dataclass(frozen=True)
 class InArena:
-    """An argument whose buffer has no offset yet."""
+    """An argument whose buffer has no offset yet; ``start``: bytes from the start of the buffer."""
 
     buffer: Buffer
     unit_stride: int = 0
     row_stride: int = 0
+    start: int = 0
 
     def placed(self) -> Argument:
-        return Argument(Space.ARENA, self.buffer.offset, self.unit_stride, self.row_stride)
+        return Argument(Space.ARENA, self.buffer.offset + self.start, self.unit_stride, self.row_stride)
 
 
 Operand = Argument | InArena

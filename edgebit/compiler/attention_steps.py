@@ -20,8 +20,8 @@ from edgebit.compiler.plan import (
     key_chunks,
     query_tiles,
 )
-from edgebit.compiler.plan_builder import F32, PlanBuilder
-from edgebit.compiler.weights import PADDING, Packed
+from edgebit.compiler.plan_builder import F32, PlanBuilder, Product
+from edgebit.compiler.weights import PADDING, Packed, pad
 from edgebit.errors import CompileError
 from edgebit.schedules.attention_prefill import prefill_scratch
 from edgebit.schedules.kv_cache import cache_bytes
@@ -123,6 +123,31 @@ def add_attention(
 
     plan.made_again[variable] = merged
     return out
+
+
+def add_head_norms(
+    plan: PlanBuilder, label: str, parts: Sequence[Product], qkv: Rows, head_dim: int, heads: int
+) -> None:
+    """The norms of query and key heads, ``heads`` of both, where the model has them."""
+    query, key, value = (part.head_norm for part in parts)
+    if query is None and key is None and value is None:
+        return
+    if query is None or key is None or value is not None or query.eps != key.eps:
+        raise CompileError(
+            f"node {label}: norms of heads are supported of queries and keys, of both with one epsilon"
+        )
+    weights = [plan.sections.sized_vector(norm.weight, head_dim) for norm in (query, key)]
+    names = [plan.sections.name(norm.weight) for norm in (query, key)]
+    plan.both(
+        f"{label}.head_norm",
+        KernelInstance("head_norm", (("eps", query.eps), ("head_dim", head_dim))),
+        constant(heads),
+        [
+            InArena(qkv.buffer),
+            *(plan.sections.floats(*named, pad(head_dim)) for named in zip(names, weights, strict=True)),
+        ],
+        [COUNT, BEGIN, TOKEN_COUNT, constant(qkv.width), constant(parts[0].matrix.rows // head_dim)],
+    )
 
 
 def common_head_dim(label: str, heads: int, kv_heads: int, matrices: Sequence[Packed]) -> int:

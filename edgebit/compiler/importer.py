@@ -81,6 +81,15 @@ def _rms_normalization(_: relax.BlockBuilder, inputs: Inputs, attributes: Attrib
     return call("rms_norm", [x, weight], eps=_positive(attributes, "epsilon", 1e-5))
 
 
+def _reshape(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    """Into a constant shape of ONNX, where 0 keeps a dimension and −1 is what is left."""
+    x, shape = inputs
+    if not isinstance(shape, tvm.ir.GenericConst):
+        raise CompileError("Reshape into a shape that is computed is not supported")
+    wanted = [int(size) for size in shape.value.numpy().reshape(-1)]
+    return relax.op.reshape(x, [x.ty.shape.values[i] if size == 0 else size for i, size in enumerate(wanted)])
+
+
 def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
     if len(inputs) < 4 or inputs[3] is None:
         raise CompileError("RotaryEmbedding without position_ids is not supported")
@@ -126,6 +135,7 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
     (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
     (EDGEBIT_DOMAIN, "BitLinear"): _bit_linear,
     ("", "Gather"): _gather,
+    ("", "Reshape"): _reshape,
     ("", "RMSNormalization"): _rms_normalization,
     ("", "RotaryEmbedding"): _rotary_embedding,
     ("", "Attention"): _attention,

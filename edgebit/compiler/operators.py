@@ -58,10 +58,6 @@ def _attention(call: relax.Call) -> Any:
     return relax.TupleType([q.ty, present(past_key), present(past_value)])
 
 
-def _attention_block(call: relax.Call) -> Any:
-    return _with_last_dim(call.args[0].ty, call.args[2].ty.shape.values[0], "float32")
-
-
 def _embedding(call: relax.Call) -> Any:
     ids, table = call.args[0].ty, call.args[1].ty
     return relax.TensorType([*ids.shape.values, table.shape.values[1]], "float32")
@@ -100,18 +96,16 @@ OPERATORS: Mapping[str, _Operator] = {
     "linear": _Operator(
         ("codes", "scale", "weight", "weight_scale"), _matmul_rows(2, "float32"), "ternary projection"
     ),
-    "linear_residual": _Operator(
-        ("x", "codes", "scale", "weight", "weight_scale"), _like(0), "x + projection"
-    ),
-    "linear_gated": _Operator(
-        ("codes", "scale", "gate", "gate_scale", "up", "up_scale"),
-        _matmul_rows(2, "float32"),
-        "activation(gate projection) · up projection; attribute activation",
-    ),
+    "add_bias": _Operator(("product", "bias"), _like(0), "projection + bias"),
+    "head_norm": _Operator(("x", "weight"), _like(0), "rms_norm of the features of each head; attribute eps"),
+    "scale": _Operator(("x",), _like(0), "x · attribute factor"),
+    "residual": _Operator(("x", "y"), _like(0), "x + y, in the place of x"),
+    "norm_residual": _Operator(("x", "y", "weight"), _like(0), "x + rms_norm(y), in the place of x"),
+    "gated": _Operator(("gate", "up"), _like(0), "activation(gate) · up; attribute activation"),
     "attention_block": _Operator(
-        ("codes", "scale", "query", "query_scale", "key", "key_scale", "value", "value_scale", "cos", "sin"),
-        _attention_block,
-        "projections, rotary, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale",
+        ("query", "key", "value", "cos", "sin"),
+        _like(0),
+        "rotary, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale",
     ),
     "head": _Operator(
         ("x", "norm_weight", "table"), _matmul_rows(2, "float32"), "logits of rms_norm(x); attribute eps"

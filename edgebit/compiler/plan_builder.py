@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from tvm import relax
 
 from edgebit.compiler import weights as layout
@@ -23,7 +23,7 @@ from edgebit.compiler.plan import (
 )
 from edgebit.compiler.sections import Sections
 from edgebit.compiler.steps import Scratch, StepList
-from edgebit.compiler.weights import ROWS, Packed, pad
+from edgebit.compiler.weights import PADDING, ROWS, Packed, pad
 from edgebit.errors import CompileError
 
 F32 = 4  # bytes
@@ -39,17 +39,39 @@ class Codes:
     again: Callable[[], Quantized] | None
 
 
+@dataclass(frozen=True)
+class HeadNorm:
+    """A norm of every head: its weight, a Relax variable."""
+
+    weight: Any
+    eps: float
+
+
+@dataclass(frozen=True)
+class Product:
+    """A projection, computed where its result is wanted: ``matrix`` times ``codes`` [+ bias], then perhaps
+    a norm of each head. ``scale`` and ``bias`` are Relax variables.
+    """
+
+    label: str
+    codes: Codes
+    matrix: Packed
+    scale: Any
+    bias: Any = None
+    head_norm: HeadNorm | None = None
+
+
 class PlanBuilder:
     """Values of the fused function so far, and where decoding and prefill have them.
 
-    ``users``: how many operators read a value. ``made_again``: rows that decoding makes for each thread, just
-    before they are read. ``time`` numbers the steps of all lists.
+    ``readers``: the operators that read a value. ``made_again``: rows that decoding makes for each thread,
+    just before they are read. ``time`` numbers the steps of all lists.
     """
 
     def __init__(self, sections: Sections) -> None:
         self.sections = sections
         self.values: dict[relax.Var, Any] = {}
-        self.users: Counter[relax.Var] = Counter()
+        self.readers: dict[relax.Var, set[relax.Var]] = {}
         self.made_again: dict[relax.Var, Callable[[], Operand]] = {}
         self.arena = Arena()
         self.decode, self.prefill, self.head = (StepList(self.arena) for _ in range(3))
@@ -93,7 +115,7 @@ class PlanBuilder:
         rows = InArena(x.buffer, x.row_bytes)
         self.prefill.add(self.time, label, kernel, TOKEN_COUNT, operands(rows, codes), scalars)
         self.scratch.end_chain()
-        if self.users[variable] == 1:
+        if len(self.readers.get(variable, ())) == 1:
             return Codes(codes, in_scratch)
         decode(codes, everywhere=False)
         self.scratch.end_chain()
@@ -107,13 +129,15 @@ class PlanBuilder:
         matrices: Sequence[Packed],
         scales: Sequence[Any],
         out: Rows,
+        column: int | None = None,
     ) -> None:
-        """Matrices one below the other, times the codes."""
+        """Matrices one below the other, times the codes: ``out``, or its columns from ``column`` on."""
         name = "+".join(matrix.name for matrix in matrices)
         weight = self.sections.weights.add(name, *layout.stacked(matrices))
         blocks = [align(matrix.rows, ROWS) // ROWS for matrix in matrices]
-        block_scales = self.sections.block_scales(name, scales, blocks, out.width // ROWS)
-        self.ternary(label, epilogue, codes, weight, 1, block_scales, out)
+        units = out.width // ROWS if column is None else sum(blocks)
+        block_scales = self.sections.block_scales(name, scales, blocks, units)
+        self.ternary(label, epilogue, codes, weight, 1, block_scales, out, units, column or 0)
 
     def ternary(
         self,
@@ -124,9 +148,10 @@ class PlanBuilder:
         blocks_per_unit: int,
         scales: Argument,
         out: Rows,
+        units: int,
+        column: int = 0,
     ) -> None:
         columns = pad(codes.arena.features)
-        units = constant(out.width // ROWS)
         scalars = [COUNT, constant(columns // 16), TOKEN_COUNT, constant(out.width)]
 
         def operands(quantized: Quantized) -> list[Operand]:
@@ -134,18 +159,78 @@ class PlanBuilder:
                 Argument(Space.WEIGHTS, weight, unit_stride=blocks_per_unit * ROWS * columns // 4),
                 *quantized.whole(),
                 scales if scales.unit_stride else replace(scales, unit_stride=F32),
-                InArena(out.buffer, unit_stride=ROWS * F32),
+                InArena(out.buffer, unit_stride=ROWS * F32, start=column * F32),
             ]
 
         self.advance()
         gemm, gemv = (KernelInstance(f"ternary_{product}_{epilogue}") for product in ("gemm", "gemv"))
-        self.prefill.add(self.time, label, gemm, units, operands(codes.arena), scalars)
+        self.prefill.add(self.time, label, gemm, constant(units), operands(codes.arena), scalars)
         one = codes.again() if codes.again else codes.arena
-        self.decode.add(self.time, label, gemv, units, operands(one), scalars)
+        self.decode.add(self.time, label, gemv, constant(units), operands(one), scalars)
         self.scratch.end_chain()
+
+    def normalized(
+        self,
+        label: str,
+        call: relax.Call,
+        x: Rows,
+        source: relax.Var,
+        weight: relax.Var,
+        out: Rows,
+        residual: bool = False,
+    ) -> None:
+        """The RMSNorm of ``x``, the rows of ``source``, written to ``out`` or added to it."""
+        name = "rmsnorm_residual" if residual else "rmsnorm_rows"
+        kernel = KernelInstance(name, (("eps", float(call.attrs["eps"])),))
+        vector = self.sections.vector(weight, x.width)
+        scalars = [COUNT, constant(x.width // PADDING), constant(x.features)]
+        self.advance()
+        rows: list[Operand] = [InArena(x.buffer, x.row_bytes), vector, InArena(out.buffer, out.row_bytes)]
+        self.prefill.add(self.time, label, kernel, TOKEN_COUNT, rows, scalars)
+        made = self.made_again.get(source)
+        row = made() if made else InArena(x.buffer)
+        self.decode.add(self.time, label, kernel, constant(1), [row, vector, InArena(out.buffer)], scalars)
+        self.scratch.end_chain()
+
+    def computed(self, label: str, product: Product) -> Rows:
+        """The result of a projection in rows of its own."""
+        if product.head_norm is not None:
+            raise CompileError(f"node {label}: a norm of each head stands where no attention follows")
+        out = self.arena.rows(label, product.matrix.rows)
+        self.projection(label, "store", product.codes, [product.matrix], [product.scale], out)
+        self.add_biases(label, [product], out)
+        return out
+
+    def add_biases(self, label: str, products: Sequence[Product], out: Rows) -> None:
+        """The biases of products whose results lie side by side in ``out``; 0 for one without."""
+        if all(product.bias is None for product in products):
+            return
+        values = [
+            np.zeros(product.matrix.rows, np.float32)
+            if product.bias is None
+            else self.sections.sized_vector(product.bias, product.matrix.rows)
+            for product in products
+        ]
+        name = "+".join(f"{product.matrix.name}.bias" for product in products)
+        bias = self.sections.floats(name, np.concatenate(values), out.width, ROWS * F32)
+        self.elementwise(f"{label}.bias", KernelInstance("add_bias"), out, [bias])
+
+    def product_of(self, label: str, variable: relax.Var) -> Product:
+        value = self.values.get(variable)
+        if not isinstance(value, Product):
+            raise CompileError(f"node {label}: its input {variable.name} is no projection")
+        return value
+
+    def taken(self, label: str, variable: relax.Var) -> Rows:
+        """Rows to be updated in place: nothing may read their old value any more."""
+        x = self.stored(label, variable)
+        del self.values[variable]
+        return x
 
     def rows_of(self, label: str, variable: relax.Var) -> Rows:
         value = self.values.get(variable)
+        if isinstance(value, Product):
+            value = self.values[variable] = self.computed(value.label, value)
         if not isinstance(value, Rows):
             raise CompileError(
                 f"node {label}: its input {variable.name} is not an activation that is still held"
@@ -157,6 +242,23 @@ class PlanBuilder:
         if variable in self.made_again:
             raise CompileError(f"node {label}: the output of attention goes through a projection first")
         return self.rows_of(label, variable)
+
+    def elementwise(
+        self,
+        label: str,
+        kernel: KernelInstance,
+        rows: Rows,
+        others: Sequence[Operand] = (),
+    ) -> None:
+        """A step over blocks of 16 columns of all tokens, in place (schedules/float_rows.py)."""
+        operands: list[Operand] = [InArena(rows.buffer, unit_stride=ROWS * F32), *others]
+        self.both(
+            label,
+            kernel,
+            constant(rows.width // ROWS),
+            operands,
+            [COUNT, TOKEN_COUNT, constant(rows.width)],
+        )
 
     def cache(self, size: int) -> Argument:
         offset = self.cache_bytes

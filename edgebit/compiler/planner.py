@@ -10,17 +10,21 @@ the projection that reads it, which costs less than the barrier it saves. So is 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 from tvm import relax
 
-from edgebit.compiler import weights as layout
+from edgebit.compiler import products
 from edgebit.compiler.arena import InArena, Operand, Rows
-from edgebit.compiler.attention_steps import Attention, add_attention, common_head_dim
+from edgebit.compiler.attention_steps import (
+    Attention,
+    add_attention,
+    add_head_norms,
+    common_head_dim,
+)
 from edgebit.compiler.fusion import bindings
 from edgebit.compiler.head import FullHead
 from edgebit.compiler.importer import ImportedGraph
@@ -35,9 +39,9 @@ from edgebit.compiler.plan import (
     Space,
     constant,
 )
-from edgebit.compiler.plan_builder import Codes, PlanBuilder
+from edgebit.compiler.plan_builder import Codes, HeadNorm, PlanBuilder, Product
 from edgebit.compiler.sections import Sections
-from edgebit.compiler.weights import PADDING, ROWS, Weights
+from edgebit.compiler.weights import PADDING, Weights
 from edgebit.errors import CompileError
 
 
@@ -54,6 +58,9 @@ def plan(
     planned.
     """
     return _Planner(Sections(graph, initializers, options.tokens), context, options).run(fused)
+
+
+_PARTS = {f"edgebit.{name}" for name in ("linear", "add_bias", "head_norm")}  # of a projection
 
 
 @dataclass(frozen=True)
@@ -80,12 +87,18 @@ class _Planner(PlanBuilder):
             "embedding": self._embedding,
             "norm_quantize": self._norm_quantize,
             "quantize_activation": self._quantize,
-            "linear_residual": self._linear_residual,
-            "linear_gated": self._linear_gated,
+            "rms_norm": self._norm,
+            "scale": self._scale,
+            "linear": self._linear,
+            "add_bias": self._add_bias,
+            "head_norm": self._head_norm,
+            "residual": self._residual,
+            "norm_residual": self._norm_residual,
+            "gated": self._gated,
             "attention_block": self._attention_block,
             "head": self._head,
         }
-        self.users = _users(fused)
+        self.readers = _readers(fused)
         for variable, value in bindings(fused):
             if isinstance(value, relax.TupleGetItem):
                 self.values[variable] = self.values[value.tuple_value]
@@ -132,45 +145,60 @@ class _Planner(PlanBuilder):
         kernel = KernelInstance("quantize")
         return self.quantizer(variable, call.args[0], kernel, [], scalars, needs_row=False)
 
-    def _linear_residual(self, variable: relax.Var, call: relax.Call) -> Rows:
-        residual, codes, _scale, weight, weight_scale = call.args
-        x = self.stored(variable.name, residual)
-        quantized: Codes = self.values[codes]
-        matrix = self.sections.packed(weight, quantized.arena.features)
-        if matrix.rows != x.features:
-            raise CompileError(f"tensor {matrix.name}: {matrix.rows} rows, expected {x.features}")
-        self.projection(variable.name, "residual", quantized, [matrix], [weight_scale], x)
-        del self.values[residual]  # updated in place: nothing may read the old value any more
-        return x
-
-    def _linear_gated(self, variable: relax.Var, call: relax.Call) -> Rows:
-        codes, _scale, gate_weight, gate_scale, up_weight, up_scale = call.args
-        quantized: Codes = self.values[codes]
-        gate = self.sections.packed(gate_weight, quantized.arena.features)
-        up = self.sections.packed(up_weight, quantized.arena.features)
-        if gate.rows != up.rows:
-            raise CompileError(f"tensor {up.name}: {up.rows} rows, expected {gate.rows} as the gate has")
-        out = self.arena.rows(variable.name, gate.rows)
-        name = f"{gate.name}+{up.name}"
-        pairs = out.width // ROWS
-        weight = self.sections.weights.add(name, *layout.interleaved(gate, up))
-        scales = self.sections.paired_scales(name, gate_scale, up_scale, pairs)
-        epilogue = f"{call.attrs['activation']}_mul"
-        self.ternary(variable.name, epilogue, quantized, weight, 2, scales, out)
+    def _norm(self, variable: relax.Var, call: relax.Call) -> Rows:
+        """A norm whose output is wanted as floats."""
+        source = call.args[0]
+        x = self.rows_of(variable.name, source)
+        out = self.arena.rows(variable.name, x.features)
+        self.normalized(variable.name, call, x, source, call.args[1], out)
         return out
 
+    def _scale(self, variable: relax.Var, call: relax.Call) -> Rows:
+        x = self.taken(variable.name, call.args[0])
+        kernel = KernelInstance("scale_rows", (("factor", float(call.attrs["factor"])),))
+        self.elementwise(variable.name, kernel, x)
+        return x
+
+    def _linear(self, variable: relax.Var, call: relax.Call) -> Product:
+        codes, _scale, weight, weight_scale = call.args
+        quantized: Codes = self.values[codes]
+        matrix = self.sections.packed(weight, quantized.arena.features)
+        return Product(variable.name, quantized, matrix, weight_scale)
+
+    def _add_bias(self, variable: relax.Var, call: relax.Call) -> Product:
+        product = self.product_of(variable.name, call.args[0])
+        return replace(product, label=variable.name, bias=call.args[1])
+
+    def _head_norm(self, variable: relax.Var, call: relax.Call) -> Product:
+        product = self.product_of(variable.name, call.args[0])
+        return replace(product, head_norm=HeadNorm(call.args[1], float(call.attrs["eps"])))
+
+    def _residual(self, variable: relax.Var, call: relax.Call) -> Rows:
+        product = self.product_of(variable.name, call.args[1])
+        x = self.taken(variable.name, call.args[0])
+        products.add_to(self, variable.name, x, product)
+        return x
+
+    def _norm_residual(self, variable: relax.Var, call: relax.Call) -> Rows:
+        y = self.rows_of(variable.name, call.args[1])
+        x = self.taken(variable.name, call.args[0])
+        if y.features != x.features:
+            raise CompileError(f"node {variable.name}: {y.features} features are added to {x.features}")
+        self.normalized(variable.name, call, y, call.args[1], call.args[2], x, residual=True)
+        return x
+
+    def _gated(self, variable: relax.Var, call: relax.Call) -> Rows:
+        gate, up = (self.product_of(variable.name, argument) for argument in call.args)
+        return products.gated(self, variable.name, gate, up, str(call.attrs["activation"]))
+
     def _attention_block(self, variable: relax.Var, call: relax.Call) -> Rows:
-        codes, _scale, query, query_scale, key, key_scale, value, value_scale, cos, sin = call.args
         label = variable.name
         heads, kv_heads = int(call.attrs["num_heads"]), int(call.attrs["num_kv_heads"])
-        quantized: Codes = self.values[codes]
-        matrices = [self.sections.packed(tensor, quantized.arena.features) for tensor in (query, key, value)]
-        head_dim = common_head_dim(label, heads, kv_heads, matrices)
-        qkv = self.arena.rows(f"{label}.qkv", sum(matrix.rows for matrix in matrices))
-        self.projection(
-            f"{label}.qkv", "store", quantized, matrices, [query_scale, key_scale, value_scale], qkv
-        )
-        tables = [self.sections.rotary_table(table, self.context, head_dim) for table in (cos, sin)]
+        parts = [self.product_of(label, argument) for argument in call.args[:3]]
+        head_dim = common_head_dim(label, heads, kv_heads, [part.matrix for part in parts])
+        qkv = products.side_by_side(self, f"{label}.qkv", parts)
+        add_head_norms(self, label, parts, qkv, head_dim, heads + kv_heads)
+        tables = [self.sections.rotary_table(table, self.context, head_dim) for table in call.args[3:]]
         scale = float(call.attrs["softmax_scale"])
         self.layers += 1
         shape = Attention(head_dim, heads, kv_heads, scale, self.context, self.kv)
@@ -230,14 +258,21 @@ class _Planner(PlanBuilder):
         )
 
 
-def _users(fused: relax.Function) -> Counter[relax.Var]:
-    """How many operators read each value; what reads an item of a tuple reads the tuple."""
-    whole: dict[relax.Var, relax.Var] = {}
-    users: Counter[relax.Var] = Counter()
+def _readers(fused: relax.Function) -> dict[relax.Var, set[relax.Var]]:
+    """The operators that read each value; what reads an item of a tuple reads the tuple, and what reads a
+    projection, which is computed where it is wanted, reads the codes of its input.
+    """
+    source: dict[relax.Var, relax.Var] = {}
+    readers: dict[relax.Var, set[relax.Var]] = {}
     for variable, value in bindings(fused):
         if isinstance(value, relax.TupleGetItem):
-            whole[variable] = value.tuple_value
+            source[variable] = value.tuple_value
         elif isinstance(value, relax.Call):
             operands = [argument for argument in value.args if isinstance(argument, relax.Var)]
-            users.update({whole.get(operand, operand) for operand in operands})
-    return users
+            read = {source.get(operand, operand) for operand in operands}
+            if value.op.name in _PARTS:
+                source[variable] = source.get(operands[0], operands[0])
+            else:
+                for operand in read:
+                    readers.setdefault(operand, set()).add(variable)
+    return readers

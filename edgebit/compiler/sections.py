@@ -93,7 +93,14 @@ class Sections:
     def vector(self, variable: Any, width: int) -> Argument:
         """A float32 vector padded to ``width``."""
         name = self.name(variable)
-        return self._floats(name, self.tensor(variable), width)
+        return self.floats(name, self.tensor(variable), width)
+
+    def sized_vector(self, variable: Any, size: int) -> layout.Array:
+        """The values of a vector of ``size`` features. Raises CompileError for one of another size."""
+        values = self.tensor(variable)
+        if values.shape != (size,):
+            raise CompileError(f"tensor {self.name(variable)}: {list(values.shape)}, expected [{size}]")
+        return values
 
     def block_scales(self, name: str, scales: Sequence[Any], blocks: Sequence[int], total: int) -> Argument:
         """One float32 multiplier for each block of 16 rows: scale i repeated ``blocks[i]`` times, padded to
@@ -103,12 +110,12 @@ class Sections:
             np.full(count, self._multiplier(scale), np.float32)
             for scale, count in zip(scales, blocks, strict=True)
         ]
-        return self._floats(f"{name}.block_scale", np.concatenate(values), total, _F32)
+        return self.floats(f"{name}.block_scale", np.concatenate(values), total, _F32)
 
     def paired_scales(self, name: str, gate: Any, up: Any, pairs: int) -> Argument:
         """Multipliers of gate and up in turn; one unit is a pair."""
         values = np.tile(np.array([self._multiplier(gate), self._multiplier(up)], np.float32), pairs)
-        return self._floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
+        return self.floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
 
     def rotary_table(self, variable: Any, context: int, head_dim: int) -> Argument:
         """The first ``context`` rows of a [positions, head_dim/2] table."""
@@ -120,9 +127,10 @@ class Sections:
             raise CompileError(
                 f"tensor {name}: {table.shape[0]} positions, but a context of {context} was asked for"
             )
-        return self._floats(name, table[:context], context * head_dim // 2)
+        return self.floats(name, table[:context], context * head_dim // 2)
 
-    def _floats(self, name: str, values: layout.Array, size: int, unit_stride: int = 0) -> Argument:
+    def floats(self, name: str, values: layout.Array, size: int, unit_stride: int = 0) -> Argument:
+        """Float32 values padded to ``size``, under a name of their own."""
         return Argument(
             Space.WEIGHTS, self.weights.add(name, *layout.float_vector(name, values, size)), unit_stride
         )

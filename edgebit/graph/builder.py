@@ -51,22 +51,31 @@ take the heads as attributes, so no Reshape or Transpose stands between the proj
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
+from edgebit.errors import GraphError
 from edgebit.graph.assembler import BATCH, FLOAT, INT64, PAST, SEQUENCE, TOTAL, Assembler, Dims, Output
 from edgebit.graph.model import GraphMetadata, OnnxModel
 from edgebit.graph.operators import DOMAIN
 from edgebit.graph.rotary import rotary_tables
-from edgebit.graph.tensors import StreamedTensor, row_blocks, small_tensor
+from edgebit.graph.tensors import Array, StreamedTensor, row_blocks, small_tensor
 from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
 
 
 def build(checkpoint: Checkpoint) -> OnnxModel:
     """The graph of ``checkpoint``; weights are read when it is saved or compiled, and may raise then."""
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
+    if config.activation_quantization != "int8":
+        raise GraphError(
+            f"{checkpoint.path}: activation quantisation {config.activation_quantization!r} is not supported "
+            "yet, expected 'int8'"
+        )
+    if any(config.layer_windows):
+        raise GraphError(f"{checkpoint.path}: layers with a sliding window are not supported yet")
     metadata = GraphMetadata(
         name=checkpoint.name,
         family=config.family.name,
@@ -90,12 +99,15 @@ class _Decoder:
         self.presents: list[ir.Value] = []
 
     def build(self, metadata: GraphMetadata) -> ir.Model:
+        family = self.config.family
         x = self.embed(self.input_ids)
         self.mask = self.causal_mask()
         for layer in range(self.config.num_hidden_layers):
             name = f"model.layers.{layer}"
-            x = self.add(x, self.attention(x, name, layer), f"{name}.self_attn.residual")
-            x = self.add(x, self.mlp(x, name), f"{name}.mlp.residual")
+            y = self.optional_norm(self.attention(x, name, layer), name, family.attention_post_norm)
+            x = self.add(x, y, f"{name}.self_attn.residual")
+            y = self.optional_norm(self.mlp(x, name), name, family.mlp_post_norm)
+            x = self.add(x, y, f"{name}.mlp.residual")
         self.graph.output(self.logits(self.norm(x, "model.norm")))
         for present in self.presents:
             self.graph.output(present)
@@ -103,29 +115,29 @@ class _Decoder:
 
     def attention(self, x: ir.Value, name: str, layer: int) -> ir.Value:
         config, attn = self.config, f"{name}.self_attn"
-        h = self.quantize(self.norm(x, f"{name}.input_layernorm"), f"{attn}.quantize")
-        q, k, v = (self.project(h, f"{attn}.{part}_proj") for part in "qkv")
+        h = self.norm(x, f"{name}.{config.family.attention_norm}")
+        q, k, v = self.projections(h, attn, ("q_proj", "k_proj", "v_proj"))
+        q = self.head_norm(q, name, config.family.query_norm, config.num_attention_heads)
+        k = self.head_norm(k, name, config.family.key_norm, config.num_key_value_heads)
         q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads)
         k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads)
         y = self.cached_attention(q, k, v, f"{attn}.attention", layer)
-        if config.family.attention_sub_norm:
-            y = self.norm(y, f"{name}.{config.family.attention_sub_norm}")
-        return self.bit_linear(y, f"{attn}.o_proj")
+        return self.projection(
+            self.optional_norm(y, name, config.family.attention_sub_norm), f"{attn}.o_proj"
+        )
 
     def mlp(self, x: ir.Value, name: str) -> ir.Value:
-        mlp = f"{name}.mlp"
-        h = self.quantize(self.norm(x, f"{name}.post_attention_layernorm"), f"{mlp}.quantize")
-        gate = self.project(h, f"{mlp}.gate_proj")
-        up = self.project(h, f"{mlp}.up_proj")
+        family, mlp = self.config.family, f"{name}.mlp"
+        gate, up = self.projections(self.norm(x, f"{name}.{family.mlp_norm}"), mlp, ("gate_proj", "up_proj"))
         y = self.multiply(self.activation(gate, mlp), up, f"{mlp}.gated")
-        if self.config.family.mlp_sub_norm:
-            y = self.norm(y, f"{name}.{self.config.family.mlp_sub_norm}")
-        return self.bit_linear(y, f"{mlp}.down_proj")
+        return self.projection(self.optional_norm(y, name, family.mlp_sub_norm), f"{mlp}.down_proj")
 
     def activation(self, gate: ir.Value, name: str) -> ir.Value:
         if self.config.hidden_act == "relu2":
             relu = self.elementwise("Relu", [gate], f"{name}.relu")
             return self.multiply(relu, relu, f"{name}.activation")
+        if self.config.hidden_act == "gelu_tanh":
+            return self.elementwise("Gelu", [gate], f"{name}.activation", approximate="tanh")
         sigmoid = self.elementwise("Sigmoid", [gate], f"{name}.sigmoid")
         return self.multiply(gate, sigmoid, f"{name}.activation")
 
@@ -135,7 +147,12 @@ class _Decoder:
         rows = self.graph.node(
             "Gather", [table, ids], "model.embed_tokens", ir.DataType.BFLOAT16, shape, axis=0
         )
-        return self.graph.node("Cast", [rows], "model.embed_tokens.f32", FLOAT, shape, to=FLOAT)
+        x = self.graph.node("Cast", [rows], "model.embed_tokens.f32", FLOAT, shape, to=FLOAT)
+        if not self.config.family.scales_embedding:
+            return x
+        root = np.array(self.config.hidden_size**0.5, np.float32)
+        factor = self.graph.initializer(ir.Tensor(root, name="model.embed_tokens.factor"))
+        return self.multiply(x, factor, "model.embed_tokens.scaled")
 
     def causal_mask(self) -> ir.Value:
         """[batch, 1, sequence, total]: key positions up to the query's own, padding excluded.
@@ -155,11 +172,42 @@ class _Decoder:
         visible = node("And", [causal, keep], "mask.visible", boolean, [BATCH, SEQUENCE, TOTAL])
         return node("Unsqueeze", [visible, axis1], "mask", boolean, [BATCH, 1, SEQUENCE, TOTAL])
 
-    def norm(self, x: ir.Value, name: str) -> ir.Value:
-        weight = self.parameter(f"{name}.weight", x)
+    def norm(self, x: ir.Value, name: str, eps: float | None = None) -> ir.Value:
+        weight = self.vector(f"{name}.weight", int(_dims(x)[-1]), partial(self.checkpoint.norm_weight, name))
         return self.elementwise(
-            "RMSNormalization", [x, weight], name, axis=-1, epsilon=self.config.rms_norm_eps
+            "RMSNormalization", [x, weight], name, axis=-1, epsilon=eps or self.config.rms_norm_eps
         )
+
+    def optional_norm(self, x: ir.Value, layer: str, norm: str | None) -> ir.Value:
+        """A norm that the family may not have."""
+        return x if norm is None else self.norm(x, f"{layer}.{norm}")
+
+    def head_norm(self, x: ir.Value, layer: str, norm: str | None, heads: int) -> ir.Value:
+        """A norm over the features of each head, which the family may not have."""
+        if norm is None:
+            return x
+        name, head_dim = f"{layer}.{norm}", self.config.head_dim
+        split = self.graph.integers(f"split_{heads}_heads", [0, 0, heads, head_dim])
+        joined = self.graph.integers(f"join_{heads}_heads", [0, 0, heads * head_dim])
+        apart: Dims = [BATCH, SEQUENCE, heads, head_dim]
+        h = self.graph.node("Reshape", [x, split], f"{name}.heads", FLOAT, apart)
+        return self.graph.node("Reshape", [self.norm(h, name), joined], f"{name}.joined", FLOAT, _dims(x))
+
+    def projections(self, h: ir.Value, module: str, names: tuple[str, ...]) -> list[ir.Value]:
+        """Ternary linears of one input, which is quantised once, unless each has a norm of its own."""
+        if self.config.projection_norm is not None:
+            return [self.projection(h, f"{module}.{name}") for name in names]
+        quantized = self.quantize(h, f"{module}.quantize")
+        return [self.project(quantized, f"{module}.{name}") for name in names]
+
+    def projection(self, x: ir.Value, name: str) -> ir.Value:
+        """A ternary linear with everything before and behind it."""
+        own = self.config.projection_norm
+        if own is not None:
+            x = self.norm(x, f"{name}.{own.name}", own.eps)
+        linear, weight, weight_scale, shape = self.ternary(name)
+        y = self.graph.edgebit("BitLinear", [x, weight, weight_scale], linear, FLOAT, shape)
+        return self.biased(y, name)
 
     def quantize(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
         outputs: list[Output] = [
@@ -172,14 +220,17 @@ class _Decoder:
     def project(self, quantized: tuple[ir.Value, ir.Value], name: str) -> ir.Value:
         """A ternary linear of an input that is quantised once for several of them."""
         codes, scale = quantized
-        weight, weight_scale, shape = self.ternary(name)
+        linear, weight, weight_scale, shape = self.ternary(name)
         matmul = f"{name}.matmul"
         acc = self.graph.edgebit("TernaryMatMulInteger", [codes, weight], matmul, ir.DataType.INT32, shape)
-        return self.graph.edgebit("DequantizeAccumulator", [acc, scale, weight_scale], name, FLOAT, shape)
+        y = self.graph.edgebit("DequantizeAccumulator", [acc, scale, weight_scale], linear, FLOAT, shape)
+        return self.biased(y, name)
 
-    def bit_linear(self, x: ir.Value, name: str) -> ir.Value:
-        weight, weight_scale, shape = self.ternary(name)
-        return self.graph.edgebit("BitLinear", [x, weight, weight_scale], name, FLOAT, shape)
+    def biased(self, y: ir.Value, name: str) -> ir.Value:
+        if name.split(".", 3)[-1] not in self.config.biased:
+            return y
+        bias = self.vector(f"{name}.bias", int(_dims(y)[-1]), partial(self.checkpoint.bias, name))
+        return self.add(y, bias, name)
 
     def rotary(self, x: ir.Value, name: str, heads: int) -> ir.Value:
         cos, sin = self.rotary_caches()
@@ -205,7 +256,7 @@ class _Decoder:
             outputs,
             q_num_heads=config.num_attention_heads,
             kv_num_heads=config.num_key_value_heads,
-            scale=config.head_dim**-0.5,
+            scale=config.attention_scale,
         )
         self.presents += present
         return y
@@ -227,15 +278,14 @@ class _Decoder:
         return self.elementwise("Mul", [x, y], name)
 
     def elementwise(
-        self, op_type: str, inputs: list[ir.Value], name: str, **attributes: int | float
+        self, op_type: str, inputs: list[ir.Value], name: str, **attributes: int | float | str
     ) -> ir.Value:
         """A float32 node with the shape of its first input."""
         return self.graph.node(op_type, inputs, name, FLOAT, _dims(inputs[0]), **attributes)
 
-    def parameter(self, name: str, x: ir.Value) -> ir.Value:
-        """A norm weight as float32 [features of x]."""
-        read = partial(self.checkpoint.float_tensor, name)
-        return self.graph.initializer(small_tensor(name, (int(_dims(x)[-1]),), read))
+    def vector(self, name: str, size: int, read: Callable[[], Array]) -> ir.Value:
+        """A norm weight or a bias as float32 [size]."""
+        return self.graph.initializer(small_tensor(name, (size,), read))
 
     def matrix(self, name: str) -> ir.Value:
         """The embedding or the head, bfloat16 [vocab_size, hidden_size]."""
@@ -244,20 +294,32 @@ class _Decoder:
         blocks = partial(row_blocks, whole)
         return self.graph.initializer(StreamedTensor(name, ir.DataType.BFLOAT16, shape, blocks, whole))
 
-    def ternary(self, name: str) -> tuple[ir.Value, ir.Value, list[int | str]]:
-        """Weight, weight scale, and the shape of the projection's output."""
+    def ternary(self, name: str) -> tuple[str, ir.Value, ir.Value, list[int | str]]:
+        """What a projection's node is called, weight, weight scale, and the shape of its output."""
         trits = self.checkpoint.projection(name)
         rows, columns = trits.shape
         weight = StreamedTensor(
             f"{name}.weight", ir.DataType.UINT8, (rows, columns // 4), trits.blocks, trits.packed
         )
         scale = small_tensor(f"{name}.weight_scale", (1,), lambda: np.array(trits.scale))
-        return self.graph.initializer(weight), self.graph.initializer(scale), [BATCH, SEQUENCE, rows]
+        linear = f"{name}.product" if name.split(".", 3)[-1] in self.config.biased else name
+        return (
+            linear,
+            self.graph.initializer(weight),
+            self.graph.initializer(scale),
+            [BATCH, SEQUENCE, rows],
+        )
 
     def rotary_caches(self) -> tuple[ir.Value, ir.Value]:
         config = self.config
         shape = (config.max_position_embeddings, config.head_dim // 2)
-        tables = partial(rotary_tables, config.head_dim, config.max_position_embeddings, config.rope_theta)
+        tables = partial(
+            rotary_tables,
+            config.head_dim,
+            config.max_position_embeddings,
+            config.rope_theta,
+            config.rope_scaling,
+        )
         cos = self.graph.initializer(small_tensor("cos_cache", shape, lambda: tables()[0]))
         sin = self.graph.initializer(small_tensor("sin_cache", shape, lambda: tables()[1]))
         return cos, sin

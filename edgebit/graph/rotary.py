@@ -5,19 +5,46 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edgebit.model import Llama3Scaling
+
 Floats = npt.NDArray[np.float32]
+f32 = np.float32
 
 
-def rotary_tables(head_dim: int, positions: int, theta: float) -> tuple[Floats, Floats]:
+def rotary_tables(
+    head_dim: int,
+    positions: int,
+    theta: float,
+    scaling: Llama3Scaling | None = None,
+    divisors: Floats | None = None,
+) -> tuple[Floats, Floats]:
     """cos and sin, float32 [positions, head_dim/2], of the angles transformers uses.
 
-    Frequencies and angles are rounded to float32 as there: at position 4000 that moves an angle by 1e-4.
-    Power, cosine and sine are taken in float64 and rounded once, so that every workstation writes the same
-    bytes.
+    ``divisors`` [head_dim/2] of the frequencies are how GGUF files say what ``scaling`` does. Frequencies and
+    angles are rounded to float32 as there: at position 4000 that moves an angle by 1e-4. Power, cosine and
+    sine are taken in float64 and rounded once, so that every workstation writes the same bytes.
     """
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    powers = np.power(np.float64(theta), exponents.astype(np.float64)).astype(np.float32)
-    frequencies = np.float32(1) / powers
-    angles = np.arange(positions, dtype=np.float32)[:, None] * frequencies
+    exponents = np.arange(0, head_dim, 2, dtype=f32) / f32(head_dim)
+    powers = np.power(np.float64(theta), exponents.astype(np.float64)).astype(f32)
+    frequencies = f32(1) / powers
+    if scaling is not None:
+        frequencies = scaled(frequencies, scaling)
+    if divisors is not None:
+        frequencies = frequencies / divisors
+    angles = np.arange(positions, dtype=f32)[:, None] * frequencies
     wide = angles.astype(np.float64)
-    return np.cos(wide).astype(np.float32), np.sin(wide).astype(np.float32)
+    return np.cos(wide).astype(f32), np.sin(wide).astype(f32)
+
+
+def scaled(frequencies: Floats, scaling: Llama3Scaling) -> Floats:
+    """Long wavelengths ``factor`` times as long, short ones as they are, a smooth passage between, in float32
+    and in the order of transformers.
+    """
+    original, low, high = scaling.original_positions, scaling.low_freq_factor, scaling.high_freq_factor
+    wavelengths = f32(2 * np.pi) / frequencies
+    smooth = (f32(original) / wavelengths - f32(low)) / f32(high - low)
+    between = (f32(1) - smooth) * frequencies / f32(scaling.factor) + smooth * frequencies
+    longer = np.where(wavelengths > f32(original / low), frequencies / f32(scaling.factor), frequencies)
+    is_between = ~(wavelengths < f32(original / high)) & ~(wavelengths > f32(original / low))
+    result: Floats = np.where(is_between, between, longer).astype(f32)
+    return result

@@ -74,11 +74,11 @@ def test_an_activation_no_kernel_computes_is_named(model: OnnxModel) -> None:
         fuse(import_onnx(model.ir, ("logits",)).module)
 
 
-def test_fusion_leaves_eight_kernel_operators_a_layer(model: OnnxModel) -> None:
+def test_fusion_leaves_fifteen_kernel_operators_a_layer(model: OnnxModel) -> None:
     imported = import_onnx(model.ir, ("logits",))
     names = [value.op.name for _, value in bindings(fuse(imported.module)) if hasattr(value, "op")]
-    layer = ["norm_quantize", "attention_block", "norm_quantize", "linear_residual"]
-    layer += ["norm_quantize", "linear_gated", "norm_quantize", "linear_residual"]
+    layer = ["norm_quantize", *["linear"] * 3, "attention_block", "norm_quantize", "linear", "residual"]
+    layer += ["norm_quantize", *["linear"] * 2, "gated", "norm_quantize", "linear", "residual"]
     expected = ["embedding", *layer, *layer, "head"]
     assert names == [f"edgebit.{name}" for name in expected]
 

@@ -17,7 +17,7 @@ from edgebit.bundle.writer import write
 from edgebit.compiler.compile import compile_graph
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.plan import Argument, Space, Step
-from edgebit.compiler.target import load_target
+from edgebit.compiler.target import Target, load_target
 from edgebit.graph import OnnxModel, build
 from edgebit.model import open_checkpoint
 from edgebit.progress import SILENT
@@ -29,13 +29,13 @@ PREFILL = 1
 
 
 def compile_checkpoint(
-    checkpoint: Path, output: Path, target: str = "host"
+    checkpoint: Path, output: Path, target: str | Target = "host"
 ) -> tuple[OnnxModel, CompiledModel]:
     """Compile a checkpoint folder into ``output``; returns the graph and what the compiler made of it."""
     graph = build(open_checkpoint(checkpoint))
     facts = graph.metadata
     text = build_text_table(graph.tokenizer, facts.chat_template, facts.bos_token_id, facts.stop_token_ids)
-    compiled = compile_graph(graph, load_target(target))
+    compiled = compile_graph(graph, load_target(target) if isinstance(target, str) else target)
     write(compiled, text, output, SelfTest(compiled, SILENT))
     return graph, compiled
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from edgebit.compiler.passes.fuse_attention import FuseAttention
+from edgebit.compiler.passes.fuse_bias import FuseBias
 from edgebit.compiler.passes.fuse_embedding import FuseEmbedding
-from edgebit.compiler.passes.fuse_gated_linear import FuseGatedLinear
+from edgebit.compiler.passes.fuse_gated import FuseGated
 from edgebit.compiler.passes.fuse_head import FuseHead
+from edgebit.compiler.passes.fuse_head_norm import FuseHeadNorm
 from edgebit.compiler.passes.fuse_linear import FuseLinear
 from edgebit.compiler.passes.fuse_norm_quantize import FuseNormQuantize
 from edgebit.compiler.passes.fuse_residual import FuseResidual
+from edgebit.compiler.passes.fuse_scale import FuseScale
 from edgebit.compiler.passes.rewrite import Rewrite
 
 PASSES: tuple[Rewrite, ...] = (
     FuseEmbedding(),
+    FuseScale(),
     FuseHead(),
+    FuseHeadNorm(),
     FuseNormQuantize(),
     FuseLinear(),
+    FuseBias(),
     FuseAttention(),
-    FuseGatedLinear(),
+    FuseGated(),
     FuseResidual(),
 )

@@ -10,30 +10,23 @@ from edgebit.compiler.passes.rewrite import Match, Rewrite, Rule, anything, edge
 
 
 class FuseAttention(Rewrite):
-    """Rules, with q, k, v = ``linear(codes, scale, …)`` of the same codes:
+    """Rules:
 
-    1. ``attention(rotary(q), rotary(k), v, mask, past key, past value)[0]`` → ``attention_block(codes, scale,
-       …)``.
+    1. ``attention(rotary(q), rotary(k), v, mask, past key, past value)[0]`` → ``attention_block(q, k, v,
+       cos, sin)``.
 
     The mask and the past tensors drop out: `decoder.py` has proven that they are the causal mask and the
-    engine's own cache. One projection computes q, k and v; the block becomes three steps (projection, rotary
-    + append, attention).
+    engine's own cache. What q, k and v are (projections, with or without a norm of each head) is the
+    planner's: one product computes those that have their input in common.
     """
 
     def rules(self) -> Iterator[Rule]:
-        codes, scale, cos, sin, positions, mask, past_key, past_value = anything(8)
-        query, query_scale, key, key_scale, value, value_scale = anything(6)
-        rotary_query = edgebit_op(
-            "rotary_embedding", edgebit_op("linear", codes, scale, query, query_scale), cos, sin, positions
-        )
-        rotary_key = edgebit_op(
-            "rotary_embedding", edgebit_op("linear", codes, scale, key, key_scale), cos, sin, positions
-        )
+        query, key, value, cos, sin, positions, mask, past_key, past_value = anything(9)
         attention = edgebit_op(
             "attention",
-            rotary_query,
-            rotary_key,
-            edgebit_op("linear", codes, scale, value, value_scale),
+            edgebit_op("rotary_embedding", query, cos, sin, positions),
+            edgebit_op("rotary_embedding", key, cos, sin, positions),
+            value,
             mask,
             past_key,
             past_value,
@@ -41,10 +34,9 @@ class FuseAttention(Rewrite):
 
         def replace(match: Match) -> Any:
             attributes = match[attention].attrs
-            operands = (codes, scale, query, query_scale, key, key_scale, value, value_scale, cos, sin)
             return call(
                 "attention_block",
-                [match[operand] for operand in operands],
+                [match[operand] for operand in (query, key, value, cos, sin)],
                 num_heads=int(attributes["num_heads"]),
                 num_kv_heads=int(attributes["num_kv_heads"]),
                 softmax_scale=float(attributes["scale"]),

@@ -38,3 +38,11 @@ def relax_op(name: str, *arguments: DFPattern) -> DFPattern:
 
 def anything(count: int) -> list[DFPattern]:
     return [wildcard() for _ in range(count)]
+
+
+def product(biased: bool = True) -> Iterator[DFPattern]:
+    """A projection, and with ``biased`` one with its bias: patterns that a rule is repeated for."""
+    linear = edgebit_op("linear", *anything(4))
+    yield linear
+    if biased:
+        yield edgebit_op("add_bias", linear, wildcard())

@@ -1,0 +1,99 @@
+"""Tiny checkpoints of families that transformers has classes for, written by transformers itself.
+
+A plain model of the class is drawn and saved in bfloat16; ``quantization_config`` then makes its linear
+layers AutoBitLinear when it is loaded, here and there: masters, absmean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen3Config,
+)
+
+from tests.builders import BOS, END_OF_TEXT, change_json, change_tensors, special_id, write_tokenizer
+
+VOCABULARY = 320
+SIZES: Mapping[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 128,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 256,
+    "bos_token_id": special_id(VOCABULARY, BOS),
+    "eos_token_id": special_id(VOCABULARY, END_OF_TEXT),
+    "pad_token_id": None,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``config``: the class and what is not in SIZES. ``own_norm``: of every projection."""
+
+    config: Callable[..., PreTrainedConfig]
+    values: Mapping[str, Any] = field(default_factory=dict)
+    own_norm: bool = False
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "qwen3": Recipe(Qwen3Config, {"hidden_size": 96, "tie_word_embeddings": True}),
+    "qwen3 rms_norm": Recipe(Qwen3Config, {"tie_word_embeddings": False}, own_norm=True),
+    "llama rms_norm": Recipe(LlamaConfig, {"rms_norm_eps": 1e-5}, own_norm=True),
+    "llama biases": Recipe(LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
+}
+
+
+def write_family(folder: Path, name: str, seed: int = 0) -> Path:
+    """Write the checkpoint of a recipe into ``folder`` and return it."""
+    recipe = RECIPES[name]
+    torch.manual_seed(seed)
+    config = recipe.config(**{**SIZES, **recipe.values})
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            parameter.copy_(_drawn(parameter_name, parameter))
+    model.save_pretrained(folder)
+    write_tokenizer(folder, VOCABULARY)
+    quantization: dict[str, Any] = {
+        "quant_method": "bitnet",
+        "linear_class": "autobitlinear",
+        "quantization_mode": "online",
+    }
+    if recipe.own_norm:
+        quantization |= {"use_rms_norm": True, "rms_norm_eps": 1e-3}
+        change_tensors(folder, **_own_norms(model, seed))
+    change_json(folder / "config.json", quantization_config=quantization)
+    return folder
+
+
+def _drawn(name: str, parameter: torch.Tensor) -> torch.Tensor:
+    if "norm" in name:  # Gemma's start at 0, all others at 1
+        return parameter + 0.25 * torch.randn_like(parameter)
+    if name.endswith("bias"):
+        return 0.5 * torch.randn_like(parameter)
+    deviation = 0.1 if "embed" in name or "lm_head" in name else 0.8 / parameter.shape[-1] ** 0.5
+    return deviation * torch.randn_like(parameter)
+
+
+def _own_norms(model: torch.nn.Module, seed: int) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {
+        f"{name}.rms_norm.weight": (1 + 0.25 * random.standard_normal(module.in_features)).astype(
+            ml_dtypes.bfloat16
+        )
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and name.endswith("_proj")
+    }
