@@ -83,6 +83,19 @@ def _with_epilogue(row: dict[str, Schedule], epilogue: str) -> dict[str, Schedul
     }
 
 
+_FLOAT_EPILOGUES = ("store", "residual", "relu2_mul", "silu_mul", "gelu_tanh_mul")
+
+
+def _ternary_float(product: str) -> dict[str, dict[str, Schedule]]:
+    """The rows of ternary products of floats, one for each epilogue: one schedule serves every tier."""
+    needs = ("K is a multiple of 64", "|x| < 2^127")
+    schedule = Schedule("ternary_float", f"ternary_float_{product}", needs)
+    return {
+        f"ternary_float_{product}_{epilogue}": {ANY: replace(schedule, static={"epilogue": epilogue})}
+        for epilogue in _FLOAT_EPILOGUES
+    }
+
+
 _HEAD_SCREEN = {
     "avx512vnni": Schedule("head_avx512vnni", "head_screen_avx512vnni"),
     "avx2": Schedule("head_avx2", "head_screen_avx2"),
@@ -110,6 +123,8 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "ternary_gemm_relu2_mul": _with_epilogue(_TERNARY_GEMM, "relu2_mul"),
     "ternary_gemm_silu_mul": _with_epilogue(_TERNARY_GEMM, "silu_mul"),
     "ternary_gemm_gelu_tanh_mul": _with_epilogue(_TERNARY_GEMM, "gelu_tanh_mul"),
+    **_ternary_float("gemv"),
+    **_ternary_float("gemm"),
     "embedding": {ANY: Schedule("float_embedding", "embedding")},
     "rmsnorm_quantize": {ANY: Schedule("float_norm", "rmsnorm_quantize")},
     "quantize": {ANY: Schedule("float_norm", "quantize_rows")},

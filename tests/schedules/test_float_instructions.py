@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
 from tests.schedules.conftest import HEAD_DIMS, attention_kernels, float_kernels
 from tests.schedules.harness import FLOAT_TIER_NAMES, TRIPLES
 
-# Their products are exact (13 significant bits by float16, 16 by bfloat16): fusing changes nothing.
-EXACT_PRODUCTS = ("attention_decode", "attention_prefill", "lm_head")
+# Their products are exact (13 significant bits by float16, 16 by bfloat16, any float by 2·trit): fusing
+# changes nothing.
+EXACT_PRODUCTS = ("attention_decode", "attention_prefill", "lm_head", "ternary_float")
 
 FUSED = re.compile(
     r"vfn?m(add|sub)\w*|vfmaddsub\w*|vfmsubadd\w*"  # x86
@@ -45,9 +47,10 @@ def listing(tier_name: str) -> str:
 def chosen_kernels(tier_name: str) -> dict[str, Any]:
     """The smallest and the largest head dimension stand for all."""
     tier = TIERS[tier_name]
-    return float_kernels(tier, (min(HEAD_DIMS), max(HEAD_DIMS))) | attention_kernels(
-        tier, ((16, 8), (128, 4))
-    )
+    names = ("ternary_float_gemv_store", "ternary_float_gemm_silu_mul")
+    products = {name: kernel(name, tier) for name in names}
+    dimensions = (min(HEAD_DIMS), max(HEAD_DIMS))
+    return products | float_kernels(tier, dimensions) | attention_kernels(tier, ((16, 8), (128, 4)))
 
 
 def kernels(tier_name: str) -> Iterator[tuple[str, str]]:
