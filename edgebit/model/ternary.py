@@ -69,6 +69,16 @@ class TernaryTensor(ABC):
     def scale(self) -> np.float32:
         """The multiplier: weights are ``scale`` times the trits."""
 
+    @property
+    def scales(self) -> Floats:
+        """All multipliers: [1] as ``scale``, or [N, 1] of rows, or [N, K/g] of groups of g columns."""
+        return np.array([self.scale], np.float32)
+
+    @property
+    def scales_shape(self) -> tuple[int, ...]:
+        """The shape of ``scales``, without reading what takes the whole matrix where that can be told."""
+        return (1,)
+
     @abstractmethod
     def rows(self, begin: int, end: int) -> Bytes:
         """K-major bytes of rows begin..end. Raises CheckpointError where a stored value is not a trit."""
