@@ -63,12 +63,18 @@ def export(
     output: str | Path,
     progress: Progress = SILENT,
     overrides: Overrides | None = None,
+    flavor: str = "edgebit",
 ) -> Path:
-    """Write the ONNX graph of a checkpoint, weights and tokenizer beside it. Raises EdgebitError."""
+    """Write the ONNX graph of a checkpoint, weights and tokenizer beside it. Raises EdgebitError.
+
+    `flavor` "edgebit": exact, in operators that are functions of standard ones; "matmulnbits": with
+    onnxruntime's own fast operator of two bits, which rounds activations once more. Both compile to the same
+    bundle.
+    """
     from edgebit.model import AS_THE_FILE_SAYS
     from edgebit.pipeline import export_graph
 
-    return export_graph(model, output, progress, overrides or AS_THE_FILE_SAYS)
+    return export_graph(model, output, progress, overrides or AS_THE_FILE_SAYS, flavor)
 
 
 def load(bundle: str | Path, threads: int | None = None) -> Model:

@@ -10,7 +10,7 @@ from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import load_target
 from edgebit.errors import GraphError, TokenizerError, UsageError
-from edgebit.graph import OnnxModel, build, load, save
+from edgebit.graph import OnnxModel, build, load, save, with_matmulnbits
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
 from edgebit.model.jsonfile import parse_json
 from edgebit.progress import SILENT, Progress
@@ -18,6 +18,8 @@ from edgebit.progress import SILENT, Progress
 AUTO = "auto"
 KV_TYPES = ("f16", "int8")
 HEADS = (AUTO, "exact", "s4", "full", "int8")
+EDGEBIT_FLAVOR = "edgebit"
+FLAVORS = (EDGEBIT_FLAVOR, "matmulnbits")
 ONNX_SUFFIX = ".onnx"
 ONNX_FILE = "model.onnx"
 SPECIAL_TOKEN_FILES = ("special_tokens_map.json", "tokenizer_config.json")  # the later one wins
@@ -62,15 +64,20 @@ def export_graph(
     output: str | Path,
     progress: Progress = SILENT,
     overrides: Overrides = AS_THE_FILE_SAYS,
+    flavor: str = EDGEBIT_FLAVOR,
 ) -> Path:
     """See edgebit.export."""
     output = Path(output)
+    if flavor not in FLAVORS:
+        raise UsageError(f"unknown flavor {flavor!r}; known are {', '.join(FLAVORS)}")
     if output.suffix == ONNX_SUFFIX and output.name != ONNX_FILE:
         raise UsageError(
             f"{output}: the file is always called {ONNX_FILE}, its data and tokenizer stand beside it"
         )
     progress.stage("read model")
     graph = open_graph(model, overrides)
+    if flavor != EDGEBIT_FLAVOR:
+        graph = with_matmulnbits(graph)
     progress.stage("write graph")
     if output.name != ONNX_FILE:
         return save(graph, output, progress) / ONNX_FILE

@@ -116,10 +116,7 @@ def _onnx(models: Models, path: Path) -> None:
 
 
 def _matmulnbits(models: Models, path: Path) -> None:
-    from benchmarks.peer.matmulnbits import write_matmulnbits
-
-    path.mkdir()
-    write_matmulnbits(models.get("onnx") / ONNX_FILE, path / ONNX_FILE)
+    edgebit.export(models.checkpoint, path, flavor="matmulnbits")
 
 
 def _masters(models: Models, path: Path) -> None:

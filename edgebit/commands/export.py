@@ -17,6 +17,13 @@ def export_command(
         str | None,
         typer.Argument(help="Checkpoint folder or Hugging Face repo id; none: the built-in model."),
     ] = None,
+    flavor: Annotated[
+        str,
+        typer.Option(
+            help="edgebit: exact. matmulnbits: onnxruntime's fast operator of two bits, which rounds "
+            "activations once more."
+        ),
+    ] = "edgebit",
     i2s_block: I2sBlock = None,
     model_family: ModelFamily = None,
     activation: Activation = None,
@@ -26,5 +33,6 @@ def export_command(
     from edgebit.model import Overrides
 
     with StageDisplay() as display:
-        path = edgebit.export(model, output, display, Overrides(i2s_block, model_family, activation))
+        overrides = Overrides(i2s_block, model_family, activation)
+        path = edgebit.export(model, output, display, overrides, flavor)
     OUT.print(f"{path}: written in {display.seconds:.1f} s", markup=False, soft_wrap=True)

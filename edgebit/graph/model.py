@@ -71,6 +71,11 @@ class GraphMetadata:
             raise GraphError(f"{source}: metadata edgebit.* is malformed ({reason}); export again") from None
 
 
+def is_described(properties: Mapping[str, str]) -> bool:
+    """Whether a file has any metadata of ours."""
+    return any(key.startswith(_PREFIX) for key in properties)
+
+
 def _count(value: str | int, least: int = 0) -> int:
     number = int(value)
     if not least <= number < _LARGEST:

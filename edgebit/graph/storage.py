@@ -1,4 +1,4 @@
-"""A model folder on disk: model.onnx, model.onnx.data, tokenizer.json and its companions.
+"""A model folder on disk: model.onnx, model.onnx.data, tokenizer.json and its companions, genai_config.json.
 
 Tensors above 256 bytes go to model.onnx.data, each at a multiple of 4096 bytes so that a reader can map it
 aligned. The same model gives the same bytes. A folder appears complete or not at all.
@@ -16,12 +16,14 @@ import onnx
 import onnx_ir as ir
 
 from edgebit.errors import GraphError
-from edgebit.graph.model import GraphMetadata, OnnxModel
+from edgebit.graph.genai import GENAI_FILE, genai_config, metadata_from
+from edgebit.graph.model import GraphMetadata, OnnxModel, is_described
 from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, OPSET_VERSION
+from edgebit.graph.recognition import recognize
 from edgebit.graph.wellformed import check_graph
 from edgebit.graph.wire import check_wire_size
-from edgebit.model.jsonfile import quoted
-from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE
+from edgebit.model.jsonfile import quoted, read_json
+from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE, read_chat_template
 from edgebit.progress import SILENT, Progress
 
 MODEL_FILE = "model.onnx"
@@ -67,7 +69,8 @@ def load(path: str | Path) -> OnnxModel:
         ) from None
     _check_versions(model, file)
     _check_external_data(model, file)
-    metadata = GraphMetadata.from_properties(model.metadata_props, str(file))
+    recognize(model, str(file))
+    metadata = _metadata(model, file)
     files = {
         name: (file.parent / name).read_bytes() for name in COMPANION_FILES if (file.parent / name).is_file()
     }
@@ -76,6 +79,16 @@ def load(path: str | Path) -> OnnxModel:
             f"{file}: no {TOKENIZER_FILE} beside it; copy the whole folder that `edgebit export` wrote"
         )
     return OnnxModel(model, metadata, files)
+
+
+def _metadata(model: ir.Model, file: Path) -> GraphMetadata:
+    """What the file says, or genai_config.json beside a file that edgebit did not export."""
+    genai = file.with_name(GENAI_FILE)
+    if is_described(model.metadata_props) or not genai.is_file():
+        return GraphMetadata.from_properties(model.metadata_props, str(file))
+    template = read_chat_template(file.parent)
+    name = file.resolve().parent.name
+    return metadata_from(read_json(genai, GraphError), name, str(genai), template)
 
 
 def _write(model: OnnxModel, folder: Path, progress: Progress) -> None:
@@ -93,6 +106,9 @@ def _write(model: OnnxModel, folder: Path, progress: Progress) -> None:
     )
     for name, content in model.files.items():
         (folder / name).write_bytes(content)
+    config = genai_config(model)
+    if config is not None:
+        (folder / GENAI_FILE).write_bytes(config)
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -30,9 +30,19 @@ class StreamedTensor(ir.LazyTensor):
         super().__init__(lambda: ir.Tensor(whole(), name=name), dtype, ir.Shape(shape), name=name)
         self._blocks = blocks
 
+    def blocks(self) -> Iterator[Array]:
+        return self._blocks()
+
     def tofile(self, file: BinaryIO) -> None:
         for block in self._blocks():
             file.write(np.ascontiguousarray(block).view(np.uint8).data)
+
+
+def byte_blocks(tensor: ir.TensorProtocol) -> Iterator[Array]:
+    """Blocks of rows of a packed matrix, read from its checkpoint or its graph's file."""
+    if isinstance(tensor, StreamedTensor):
+        return tensor.blocks()
+    return row_blocks(lambda: np.asarray(tensor.numpy()))
 
 
 def row_blocks(whole: Callable[[], Array]) -> Iterator[Array]:
@@ -41,6 +51,12 @@ def row_blocks(whole: Callable[[], Array]) -> Iterator[Array]:
     step = max(1, _BLOCK_BYTES // max(1, matrix[:1].nbytes))
     for begin in range(0, len(matrix), step):
         yield matrix[begin : begin + step]
+
+
+def constant(tensor: ir.TensorProtocol) -> ir.Value:
+    """The value of a named tensor, to be registered as an initializer."""
+    shape = ir.Shape(list(tensor.shape.numpy()))
+    return ir.Value(name=tensor.name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
 
 
 def small_tensor(name: str, shape: tuple[int, ...], compute: Callable[[], Array]) -> ir.LazyTensor:

@@ -159,6 +159,11 @@ def _check_tokens(tokenizer: Mapping[str, Any], path: Path) -> None:
             raise TokenizerError(f"{path}: {quoted(entry)} is no added token with an id and a content")
 
 
+def read_chat_template(folder: Path) -> str | None:
+    """The template beside a model. Raises ChatTemplateError, TokenizerError."""
+    return _chat_template(folder, read_optional_json(folder / "tokenizer_config.json", TokenizerError) or {})
+
+
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """chat_template.jinja wins over tokenizer_config.json, as in transformers; of several "default" is it."""
     path = folder / "chat_template.jinja"

@@ -14,7 +14,6 @@ from benchmarks.peer.agreement import divergence
 from benchmarks.peer.checkpoints import first_layers, with_activation, write_masters
 from benchmarks.peer.child import PeerError
 from benchmarks.peer.gguf_file import write_gguf
-from benchmarks.peer.matmulnbits import write_matmulnbits
 from benchmarks.peer.models import Models
 from benchmarks.peer.onnxruntime_graph import GraphSession
 from edgebit.errors import CheckpointError
@@ -129,14 +128,6 @@ def test_masters_give_the_same_trits_and_nearly_the_same_scale(
 
 
 # ---- graphs ----------------------------------------------------------------------------------------
-
-
-def test_matmulnbits_is_the_same_model_but_for_the_activations_bits(folder: Path, tmp_path: Path) -> None:
-    exported = edgebit.export(folder, tmp_path / "onnx")
-    write_matmulnbits(exported, tmp_path / "fused.onnx")
-    exact = GraphSession(exported, 1).evaluate_all(TOKENS)
-    fused = GraphSession(tmp_path / "fused.onnx", 1)
-    assert 0 < divergence(exact, fused.evaluate_all(TOKENS)) < 0.02
 
 
 def test_a_graph_answers_the_same_token_by_token(folder: Path, tmp_path: Path) -> None:
