@@ -18,7 +18,6 @@ from edgebit.model import ModelConfig, open_checkpoint
 LONGEST_CONTEXT = 2048  # tokens an edgebit bundle is compiled for, where the model has as many positions
 CHECKPOINT = "checkpoint"  # the form that needs no making
 HUB_REPOSITORY = "edgebit/synthetic"  # what litespark_cpu.py asks the hub's cache for
-ONNX_FILE = "model.onnx"
 REQUANTIZE = "benchmarks.peer.requantize"
 _STAMP = "made_from.txt"
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pytest
 
 import edgebit
-from benchmarks.peer.agreement import divergence
 from benchmarks.peer.checkpoints import first_layers, with_activation, write_masters
 from benchmarks.peer.child import PeerError
 from benchmarks.peer.gguf_file import write_gguf
