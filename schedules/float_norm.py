@@ -57,7 +57,7 @@ def rmsnorm(tier: Tier, eps: float) -> PrimFunc:
         partial = T.alloc_buffer((PARTIALS, LANES), "float32")
         inverse = T.alloc_buffer((1,), "float32")
         for row in range(count):
-            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            inverse_rms(x, row, blocks, width, eps, partial, inverse)
             for block in range(blocks):
                 for j in T.unroll(PARTIALS):
                     normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
@@ -89,7 +89,7 @@ def rmsnorm_rows(tier: Tier, eps: float, residual: bool = False) -> PrimFunc:
         partial = T.alloc_buffer((PARTIALS, LANES), "float32")
         inverse = T.alloc_buffer((1,), "float32")
         for row in range(count):
-            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            inverse_rms(x, row, blocks, width, eps, partial, inverse)
             for block in range(blocks):
                 for j in T.unroll(PARTIALS):
                     normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
@@ -131,7 +131,7 @@ def rmsnorm_quantize(tier: Tier, eps: float) -> PrimFunc:
         inverse = T.alloc_buffer((1,), "float32")
         integers = T.alloc_buffer((PARTIALS, LANES), "int32")
         for row in range(count):
-            _inverse_rms(x, row, blocks, width, eps, partial, inverse)
+            inverse_rms(x, row, blocks, width, eps, partial, inverse)
             for block in range(blocks):
                 for j in T.unroll(PARTIALS):
                     normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
@@ -219,7 +219,7 @@ def quantize_rows(tier: Tier) -> PrimFunc:
 
 
 @T.inline
-def _inverse_rms(
+def inverse_rms(
     x: Expr, row: Expr, blocks: Expr, width: Expr, eps: float, partial: Expr, inverse: Expr
 ) -> None:
     """inverse[0] = 1 / sqrt(mean(x[row]²) + eps)."""

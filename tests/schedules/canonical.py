@@ -134,6 +134,13 @@ def head_norm(x: Array, weight: Array, eps: float) -> Array:
     return (x * inverse[..., None]) * weight
 
 
+def normalize(x: Array, states: int) -> Array:
+    mean = x / f32(states)
+    length = np.maximum(np.sqrt(interleaved_sum(mean * mean)), f32(1e-12))
+    result = mean / length[..., None]
+    return np.where(np.isnan(result), np.uint32(0x7FC00000).view(f32), result)
+
+
 def lm_head(table: Array, h: Array) -> Array:
     """`table` bfloat16 as uint16 [V][P], h with 16 significant bits."""
     logits = interleaved_sum(bf16_to_f32(table) * (h * f32(2.0**63))) * f32(2.0**-63)

@@ -17,7 +17,7 @@ from tests.schedules.harness import FLOAT_TIER_NAMES, Program, link
 
 HEAD_DIMS = (16, 32, 64, 128)
 NORMED_HEAD_DIMS = (16, 48, 80, 128)
-NORMS = ("rmsnorm", "rmsnorm_quantize", "rmsnorm_rows", "rmsnorm_residual")
+NORMS = ("rmsnorm", "rmsnorm_quantize", "rmsnorm_rows", "rmsnorm_residual", "pool_last", "pool_mean")
 EPS = 1e-5
 FACTOR = 25.298221588134766
 
@@ -31,7 +31,7 @@ SCALAR_SHAPES = ((16, 8), (32, 2), (48, 3))
 
 def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str, Any]:
     """Every float kernel by symbol: those specialised for a head dimension once for each given."""
-    kernels = {name: kernel(name, tier) for name in ("embedding", "quantize", "lm_head")}
+    kernels = {name: kernel(name, tier) for name in ("embedding", "quantize", "lm_head", "normalize")}
     kernels |= {name: kernel(name, tier, eps=EPS) for name in NORMS}
     kernels |= {name: kernel(name, tier) for name in ("add_bias", "add_rows")}
     kernels |= {f"gated_{name}": kernel("gated", tier, activation=name) for name in ACTIVATIONS}

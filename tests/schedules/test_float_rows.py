@@ -116,6 +116,51 @@ def test_rmsnorm(float_program: Program, kind: str) -> None:
         same_bits(after["out"], expected)
 
 
+@pytest.mark.parametrize("kind", ROWS)
+def test_pooling(float_program: Program, kind: str) -> None:
+    """The last state, the sum of states in their order, and what each is as a vector of length 1."""
+    for width, tokens in SHAPES:
+        x, weight = rows(kind, width, tokens)
+        sizes = (x.shape[1] // 64, width)
+        buffers = {
+            "x": x,
+            "weight": weight,
+            "last": np.full(x.shape[1], 99, f32),
+            **{name: np.zeros(x.shape[1], f32) for name in ("sum", "of_last", "of_mean")},
+        }
+        calls = [
+            Call("pool_last", ("x", "weight", "last"), (tokens, *sizes)),
+            *(
+                Call("pool_mean", (("x", row * x[0].nbytes), "weight", "sum"), (1, *sizes))
+                for row in range(tokens)
+            ),
+            Call("normalize", ("last", "of_last"), (sizes[0], 1)),
+            Call("normalize", ("sum", "of_mean"), (sizes[0], tokens)),
+        ]
+        after = float_program.run(buffers, calls)
+        with np.errstate(all="ignore"):
+            normed = canonical.rmsnorm(x, weight, width, EPS)
+            total = np.zeros(x.shape[1], f32)
+            for row in normed:
+                total = total + row
+            same_bits(after["last"], normed[-1])
+            same_bits(after["sum"], total)
+            same_bits(after["of_last"], canonical.normalize(normed[-1], 1))
+            same_bits(after["of_mean"], canonical.normalize(total, tokens))
+
+
+def test_pooling_takes_rows_together_as_one_by_one(float_program: Program) -> None:
+    x, weight = rows("mixed magnitudes", 200, 5)
+    buffers = {"x": x, "weight": weight, "together": np.zeros(256, f32), "single": np.zeros(256, f32)}
+    calls = [Call("pool_mean", ("x", "weight", "together"), (5, 4, 200))]
+    calls += [
+        Call("pool_mean", (("x", row * x[0].nbytes), "weight", "single"), (1, 4, 200)) for row in range(5)
+    ]
+    after = float_program.run(buffers, calls)
+    assert after["together"].any()
+    same_bits(after["together"], after["single"])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_lm_head(float_program: Program, count: int) -> None:
     rng = np.random.default_rng(count)
