@@ -15,6 +15,7 @@ from edgebit.compiler.decoder import logits_table
 from edgebit.compiler.head import ExactHead, HeadForm, Int8Head, S4Head
 from edgebit.compiler.head_planes import PlanesDoNotPay
 from edgebit.compiler.head_survivors import SurvivorCount
+from edgebit.errors import UsageError
 from edgebit.graph import OnnxModel
 from edgebit.lossy import LossyWarning, effect_of_int8_cache, effect_of_int8_head
 from edgebit.progress import Progress
@@ -34,8 +35,14 @@ def compile_with_head(
 
     To be written before the block ends: its weights may come from a temporary file. What is lossy is
     measured, and told as a LossyWarning. Raises CompileError, TargetError, LinkError; PlanesDoNotPay for
-    "exact" and "s4" only.
+    "exact" and "s4" only; UsageError for choices that a model without logits does not have.
     """
+    if graph.makes_embeddings:
+        for option, value, usual in (("head", head, "auto"), ("kv", options.kv, "f16")):
+            if value != usual:
+                raise UsageError(f"--{option} {value} is for models that answer; this one makes embeddings")
+        yield compile_graph(graph, target, options, progress)
+        return
     with tempfile.TemporaryDirectory(prefix="edgebit-calibration-") as folder:
         work = Path(folder)
         if options.kv == "int8":

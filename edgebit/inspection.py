@@ -13,6 +13,7 @@ import onnx_ir as ir
 from edgebit.bundle.manifest import MANIFEST, Facts, FileEntry, parse_manifest
 from edgebit.errors import BundleError
 from edgebit.graph import OnnxModel
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
 
 LAYER = re.compile(r"\blayers\.(\d+)\.")
 CACHE_INPUT = re.compile(r"^past_key_values\.\d+\.(key|value)$")
@@ -62,6 +63,7 @@ def inspect_bundle(folder: Path) -> Report:
     }
     target = manifest.target
     facts |= {
+        "task": manifest.task,
         "target": target.name,
         "tiers": ", ".join(target.tiers),
         "weights layout": manifest.weights.layout,
@@ -108,6 +110,7 @@ def inspect_graph(graph: OnnxModel) -> Report:
         "family": metadata.family,
         "layers": len(layers),
         "context": metadata.context_length,
+        "task": TASK_EMBED if graph.makes_embeddings else TASK_GENERATE,
         "chat format": metadata.chat_template is not None,
         **({"overrides": ", ".join(metadata.overrides)} if metadata.overrides else {}),
     }

@@ -115,6 +115,7 @@ def text_table_of(graph: OnnxModel) -> bytes:
         metadata.bos_token_id,
         metadata.stop_token_ids,
         special_tokens(graph.files),
+        metadata.eos_token_id,
     )
 
 
@@ -134,7 +135,7 @@ def open_graph(model: str | Path | None, overrides: Overrides = AS_THE_FILE_SAYS
     """The ONNX graph of a model: read where it is one already, built from the checkpoint otherwise."""
     if model is not None and is_onnx(Path(model)):
         if overrides.describe():
-            raise UsageError(f"{model}: {', '.join(overrides.describe())} is for GGUF files, not for graphs")
+            raise UsageError(f"{model}: {', '.join(overrides.describe())} is for checkpoints, not for graphs")
         return load(model)
     return build(open_checkpoint(model if model is not None else builtin_model(), overrides))
 

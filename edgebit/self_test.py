@@ -25,7 +25,7 @@ from edgebit.emulation import emulator_name, find_emulator
 from edgebit.errors import SelfTestError
 from edgebit.host_library import best_tier, fits_here, runs_here, write_host_library
 from edgebit.progress import Progress
-from edgebit.runtime.self_test import Sample
+from edgebit.runtime.self_test import AnySample, Sample
 from edgebit.schedules.tier import TIERS
 
 DOCTOR = "doctor.py"
@@ -50,7 +50,7 @@ class SelfTest:
     compiled: CompiledModel
     progress: Progress
 
-    def record(self, folder: Path, weights_id: bytes) -> list[Sample]:
+    def record(self, folder: Path, weights_id: bytes) -> list[AnySample]:
         """Samples of the model whose weights, library and tokenizer are in ``folder``. Raises BundleError
         where it gives no answers, CompileError, LinkError.
         """
@@ -58,7 +58,7 @@ class SelfTest:
             own = folder / LIBRARY
             here = runs_here(self.compiled.target)
             library = own if here else write_host_library(self.compiled, weights_id, Path(work))
-            return record_samples(folder, library)
+            return record_samples(folder, library, self.compiled.task)
 
     def run(self, bundle: Path) -> None:
         """Run the self-test of a complete bundle. Raises SelfTestError; an UntestedWarning says why it could
@@ -101,11 +101,12 @@ class SelfTest:
         return ""
 
 
-def multiplications(compiled: CompiledModel, samples: Sequence[Sample]) -> float:
+def multiplications(compiled: CompiledModel, samples: Sequence[AnySample]) -> float:
     """Of one run of the self-test, but for attention."""
     plan = compiled.plan
-    tokens = sum(len(sample.tokens) + len(sample.answer) for sample in samples)
-    logits = sum(2 + len(sample.answer) for sample in samples)  # screening saves some of them
+    answers = [sample.answer for sample in samples if isinstance(sample, Sample)]
+    tokens = sum(len(sample.tokens) for sample in samples) + sum(map(len, answers))
+    logits = sum(2 + len(answer) for answer in answers)  # screening saves some of them
     layers = sum(streamed_bytes(step) for step in plan.decode) * WEIGHTS_PER_BYTE
     return float(tokens * layers + logits * plan.vocab_size * plan.hidden_size)
 

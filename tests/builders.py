@@ -183,6 +183,30 @@ class _Draw:
         return (1 + 0.25 * self._random.standard_normal(size)).astype(ml_dtypes.bfloat16)
 
 
+def write_pooling(folder: Path, mode: str, *more: str) -> None:
+    """modules.json of sentence-transformers with pooling_mode_``mode`` true, and other modules behind it."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    kinds |= {f"{i}_{name}": name for i, name in enumerate(more, 2)}
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds.items())
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    modes = ("cls_token", "mean_tokens", "max_tokens", "lasttoken")
+    write_json(folder / "1_Pooling" / "config.json", {f"pooling_mode_{name}": name == mode for name in modes})
+
+
+def append_eos(folder: Path, token: str) -> None:
+    """Let the post-processor of tokenizer.json put ``token`` behind a text, as Qwen3-Embedding's does."""
+    table = json.loads((folder / "tokenizer.json").read_text())
+    template = table["post_processor"]["processors"][-1]
+    template["single"].append({"SpecialToken": {"id": token, "type_id": 0}})
+    ids = [entry["id"] for entry in table["added_tokens"] if entry["content"] == token]
+    template["special_tokens"][token] = {"id": token, "ids": ids, "tokens": [token]}
+    write_json(folder / "tokenizer.json", table)
+
+
 def change_tensors(folder: Path, **changes: Array | None) -> None:
     """Replace, add or (None) remove tensors of model.safetensors; "." of a name is written "__"."""
     path = folder / "model.safetensors"

@@ -25,20 +25,34 @@ def transformers_logits(
 ) -> Floats:
     """Eager logits [batch, sequence, vocab] of transformers.
 
-    Loaded in bfloat16 and widened afterwards: loading a packed checkpoint as float32 is broken (SPEC 1.3).
     Compiled quantisers would need a C++ compiler and give other values.
     """
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.bfloat16, attn_implementation="eager", local_files_only=True
-        )
-        torch.nn.Module.to(model, dtype)
-        for module in model.modules():  # BitLinear casts to the dtype it was made with
-            if hasattr(module, "in_features") and isinstance(getattr(module, "dtype", None), torch.dtype):
-                module.dtype = dtype
+        model = _opened(folder, dtype)
         cache = HalfCache(config=model.config) if half_cache else None
         logits = model(torch.from_numpy(ids), past_key_values=cache).logits
     return np.asarray(logits.float().numpy())
+
+
+def transformers_states(folder: Path, ids: list[int]) -> Floats:
+    """Hidden states [sequence, hidden] behind the final norm, float32 with a float16 cache."""
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        model = _opened(folder, torch.float32)
+        cache = HalfCache(config=model.config)
+        states = model.model(torch.tensor([ids]), past_key_values=cache).last_hidden_state
+    return np.asarray(states[0].numpy())
+
+
+def _opened(folder: Path, dtype: torch.dtype) -> Any:
+    """Loaded in bfloat16 and widened afterwards: as float32 a packed one is loaded wrongly (SPEC 1.3)."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, attn_implementation="eager", local_files_only=True
+    )
+    torch.nn.Module.to(model, dtype)
+    for module in model.modules():  # BitLinear casts to the dtype it was made with
+        if hasattr(module, "in_features") and isinstance(getattr(module, "dtype", None), torch.dtype):
+            module.dtype = dtype
+    return model
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 from edgebit.errors import BundleError
-from edgebit.runtime.self_test import Sample
+from edgebit.runtime.self_test import SAMPLES, AnySample
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 NO_DIGEST = "0" * 64
 
 Facts = Mapping[str, "str | int | float | bool | Sequence[str] | None"]
@@ -59,12 +59,13 @@ class Manifest:
 
     edgebit: str
     format: int
+    task: str  # what the model is for: generate, embed
     model: Facts
     target: TargetEntry
     plan: Facts
     memory: Facts
     weights: WeightsEntry
-    self_test: list[Sample]  # what the model answers wherever it runs
+    self_test: list[AnySample]  # what the model answers wherever it runs
     files: Mapping[
         str, FileEntry
     ]  # by path with forward slashes, sorted; manifest.json itself is not among them
@@ -96,12 +97,13 @@ def parse_manifest(text: str, name: str = MANIFEST) -> Manifest:
         return Manifest(
             edgebit=table["edgebit"],
             format=table["format"],
+            task=table["task"],
             model=table["model"],
             target=record(TargetEntry, table["target"]),
             plan=table["plan"],
             memory=table["memory"],
             weights=record(WeightsEntry, table["weights"]),
-            self_test=[record(Sample, sample) for sample in table["self_test"]],
+            self_test=[record(SAMPLES[table["task"]], sample) for sample in table["self_test"]],
             files={path: record(FileEntry, entry) for path, entry in table["files"].items()},
         )
     except (KeyError, TypeError, AttributeError) as error:

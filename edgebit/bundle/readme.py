@@ -1,49 +1,31 @@
-"""README.md of a bundle: what it is, where it runs, how to talk to it: for who finds it on a device."""
+"""README.md of a bundle: what it is, where it runs, how to use it: for who finds it on a device."""
 
 from __future__ import annotations
 
 from edgebit.bundle.manifest import Facts
 from edgebit.compiler.target import Target
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
 
 TEMPLATE = """\
 # {name}
 
-A language model compiled by edgebit. It runs by itself: nothing to install, download or compile.
+{what} compiled by edgebit. It runs by itself: nothing to install, download or compile.
 
 * **For:** {description}
 * **Needs:** Python 3.8 or later (standard library only); or nothing, for `edgebit-run` is a static program;
   or a C program that loads `libmodel.so`
 * **Memory:** {memory}
 
-## Talk to it
-
-    python3 chat.py
-    python3 chat.py --prompt "turn on the kitchen light"
-    ./edgebit-run -p "turn on the kitchen light"    # without Python; --help shows what else it does
-
+{use}
 ## Does it work on this machine?
 
     python3 doctor.py
 
-checks every file, the processor, memory and libraries, and lets the model answer prompts whose answers, and
-the bits of all logits, were recorded when it was compiled: with one thread, with all, and with all kernels
+checks every file, the processor, memory and libraries, and gives the model prompts for which {recorded}
+were recorded when it was compiled: with one thread, with all, and with all kernels
 that this processor can run. The last line is the verdict.
 
-## Measure its speed on this machine
-
-    python3 bench.py
-    python3 bench.py --profile --sweep
-
-## From Python, in this folder
-
-    from edgebit_runtime import load
-
-    model = load(".")
-    for piece in model.chat([{{"role": "user", "content": "turn on the kitchen light"}}]):
-        print(piece, end="", flush=True)
-
-`generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/__init__.py`.
-
+{python}
 ## Files
 
 | File | Content |
@@ -54,16 +36,68 @@ that this processor can run. The last line is the verdict.
 | `edgebit.h` | The C API of `libmodel.so` |
 | `weights.bin` | Weights, mapped into memory and shared by all processes |
 | `tokenizer.bin` | Tokenizer and chat format |
-| `edgebit_runtime/`, `chat.py`, `bench.py`, `doctor.py` | The loader and the programs |
+| `edgebit_runtime/`, {programs} | The loader and the programs |
 
 The loader checks every file against the manifest (the content of files over 64 MB with EDGEBIT_VERIFY=1).
-Answers do not depend on CPU or number of threads.
+Results do not depend on CPU or number of threads.
 The runtime is under the Apache License 2.0 (`LICENSE`); the weights are under the license of the model.
 """
 
+GENERATE = {
+    "what": "A language model",
+    "use": """\
+## Talk to it
 
-def bundle_readme(model: Facts, target: Target, memory: Facts) -> str:
+    python3 chat.py
+    python3 chat.py --prompt "turn on the kitchen light"
+    ./edgebit-run -p "turn on the kitchen light"    # without Python; --help shows what else it does
+""",
+    "recorded": "its answers, and the bits of all logits,",
+    "python": """\
+## Measure its speed on this machine
+
+    python3 bench.py
+    python3 bench.py --profile --sweep
+
+## From Python, in this folder
+
+    from edgebit_runtime import load
+
+    model = load(".")
+    for piece in model.chat([{"role": "user", "content": "turn on the kitchen light"}]):
+        print(piece, end="", flush=True)
+
+`generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/__init__.py`.
+""",
+    "programs": "`chat.py`, `bench.py`, `doctor.py`",
+}
+EMBED = {
+    "what": "A model that embeds texts,",
+    "use": """\
+## Embed texts
+
+    python3 embed.py "turn on the kitchen light"    # a JSON list of numbers: a vector of length 1
+    python3 embed.py < texts.txt                    # a list for each line
+    ./edgebit-run -p "turn on the kitchen light"    # without Python
+""",
+    "recorded": "the bits of its embeddings",
+    "python": """\
+## From Python, in this folder
+
+    from edgebit_runtime import load
+
+    model = load(".")
+    lamp, light = model.embed(["dim the lamp", "turn on the kitchen light"])
+    print(sum(a * b for a, b in zip(lamp, light)))  # their similarity
+""",
+    "programs": "`embed.py`, `doctor.py`",
+}
+PARTS = {TASK_GENERATE: GENERATE, TASK_EMBED: EMBED}
+
+
+def bundle_readme(task: str, model: Facts, target: Target, memory: Facts) -> str:
     return TEMPLATE.format(
+        **PARTS[task],
         name=model.get("name") or "edgebit bundle",
         description=target.description,
         tiers=" and ".join(target.tiers),

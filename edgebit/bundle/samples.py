@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgebit.errors import BundleError
-from edgebit.runtime.engine import Engine
+from edgebit.runtime.engine import TASK_GENERATE, Engine
 from edgebit.runtime.program import run_program
-from edgebit.runtime.self_test import Sample, take_sample
+from edgebit.runtime.self_test import SAMPLES, AnySample, sample_tokens, take_sample
 
 PROMPTS = (
     "Hello, world",
@@ -29,9 +29,10 @@ for each, so three are enough: at 2B-4T they take two seconds.
 """
 
 
-def record_samples(folder: Path, library: Path) -> list[Sample]:
-    """Samples of the model whose weights and tokenizer are in ``folder``, run by ``library`` on the tier the
-    environment asks for. Prompts that do not fit into the context are left out. Raises BundleError.
+def record_samples(folder: Path, library: Path, task: str = TASK_GENERATE) -> list[AnySample]:
+    """Samples of the model for ``task`` whose weights and tokenizer are in ``folder``, run by ``library`` on
+    the tier the environment asks for. Prompts that do not fit into the context are left out. Raises
+    BundleError.
 
     In a process of its own: the weights are mapped there, beside what a compilation holds, and go with it.
     """
@@ -46,13 +47,13 @@ def record_samples(folder: Path, library: Path) -> list[Sample]:
     if result.returncode != 0:
         reason = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         raise BundleError(f"the compiled model does not run: {reason[-1]}")
-    return [Sample(**sample) for sample in json.loads(result.stdout)]
+    return [SAMPLES[task](**sample) for sample in json.loads(result.stdout)]
 
 
-def take_samples(folder: Path, library: Path) -> list[Sample]:
+def take_samples(folder: Path, library: Path) -> list[AnySample]:
     """The samples, taken in this process. Raises RuntimeModelError."""
     with closing(Engine(folder, library=library)) as engine:
-        prompts = [(prompt, engine.tokenize(prompt, True, False)) for prompt in PROMPTS]
+        prompts = [(prompt, sample_tokens(engine, prompt)) for prompt in PROMPTS]
         return [
             take_sample(engine, prompt, tokens)
             for prompt, tokens in prompts

@@ -16,16 +16,18 @@ def build_text_table(
     bos_id: int | None,
     stop_ids: Sequence[int],
     special_tokens: Mapping[str, str] | None = None,
+    eos_id: int | None = None,
 ) -> bytes:
     """Content of tokenizer.bin; the same arguments give the same bytes.
 
-    ``bos_id`` is the token put in front of every prompt (None: none). ``special_tokens`` are the names a chat
+    ``bos_id`` is the token put in front of every prompt, ``eos_id`` the one put behind a text that is
+    embedded (None: none). ``special_tokens`` are the names a chat
     template may print, ``{"eos_token": "<|eot_id|>"}``; bos_token follows from ``bos_id`` and eos_token from
     ``stop_ids`` when there is only one. Raises TokenizerError or ChatTemplateError with the reason where
     something cannot be represented.
     """
     facts = read_tokenizer_json(tokenizer_json)
-    for token in (*stop_ids, *(() if bos_id is None else (bos_id,))):
+    for token in (*stop_ids, *(token for token in (bos_id, eos_id) if token is not None)):
         if token not in facts.vocabulary:
             raise TokenizerError(
                 f"tokenizer.json has no token with the id {token}, which the model's config names"
@@ -34,7 +36,7 @@ def build_text_table(
     if chat_template is not None:
         names = _named_tokens(facts, bos_id, stop_ids) | dict(special_tokens or {})
         chat = compile_chat_table(chat_template, names, facts)
-    return write_table(facts, bos_id, stop_ids, chat)
+    return write_table(facts, bos_id, stop_ids, chat, eos_id)
 
 
 def _named_tokens(facts: TokenizerFacts, bos_id: int | None, stop_ids: Sequence[int]) -> dict[str, str]:

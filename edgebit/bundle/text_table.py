@@ -14,11 +14,13 @@ from edgebit.bundle.chat_table import ChatCell, ChatTable
 from edgebit.bundle.text_tokenizer import TokenizerFacts
 from edgebit.bundle.unicode_tables import CLASS_STARTS, COMPOSITIONS, DECOMPOSITIONS
 
-FORMAT = 1
+FORMAT = 2
 IGNORE_MERGES, NFC = 1, 2
 SPECIAL, STOP = 1, 2
 ALLOWED, TRIM_LEFT, TRIM_RIGHT = 1, 2, 4
 NO_TOKEN = 0xFFFFFFFF
+NONE = -1
+HEADER = "<8sIIQIIIiiI"  # eb_text_header without its sections
 
 
 class Section(IntEnum):
@@ -45,7 +47,11 @@ class Section(IntEnum):
 
 
 def write_table(
-    facts: TokenizerFacts, bos_id: int | None, stop_ids: Iterable[int], chat: ChatTable | None
+    facts: TokenizerFacts,
+    bos_id: int | None,
+    stop_ids: Iterable[int],
+    chat: ChatTable | None,
+    eos_id: int | None = None,
 ) -> bytes:
     """The whole file. The same input gives the same bytes."""
     count = max(facts.vocabulary) + 1
@@ -57,11 +63,12 @@ def write_table(
         | _chat_sections(chat)
     )
     flags = IGNORE_MERGES * facts.ignore_merges | NFC * facts.nfc
-    return _assemble(sections, (facts.split, flags, count, -1 if bos_id is None else bos_id))
+    around = (NONE if token is None else token for token in (bos_id, eos_id))
+    return _assemble(sections, (facts.split, flags, count, *around, 0))
 
 
-def _assemble(sections: dict[Section, bytes], fields: tuple[int, int, int, int]) -> bytes:
-    header_bytes = struct.calcsize("<8sIIQIIIi") + 8 * len(Section)
+def _assemble(sections: dict[Section, bytes], fields: tuple[int, ...]) -> bytes:
+    header_bytes = struct.calcsize(HEADER) + 8 * len(Section)
     directory, body, offset = b"", b"", header_bytes
     for section in Section:
         content = sections[section]
@@ -69,7 +76,7 @@ def _assemble(sections: dict[Section, bytes], fields: tuple[int, int, int, int])
         padded = content + b"\0" * (-len(content) % 8)
         body += padded
         offset += len(padded)
-    return struct.pack("<8sIIQIIIi", b"EDGEBITT", FORMAT, header_bytes, offset, *fields) + directory + body
+    return struct.pack(HEADER, b"EDGEBITT", FORMAT, header_bytes, offset, *fields) + directory + body
 
 
 def _words(values: Iterable[int]) -> bytes:

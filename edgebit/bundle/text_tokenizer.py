@@ -150,8 +150,8 @@ def _check_decoder(decoder: Mapping[str, Any] | None) -> None:
 
 
 def _check_post_processor(processor: Mapping[str, Any] | None) -> None:
-    """One leading special token at most. Which one, if any, the caller knows: tokenizer_config.json may
-    overrule it."""
+    """One special token in front and one behind at most. Which ones, if any, the caller knows:
+    tokenizer_config.json may overrule it, and none is behind a text that is continued."""
     if processor is None or processor["type"] == "ByteLevel":
         return
     if processor["type"] == "Sequence":
@@ -165,9 +165,10 @@ def _check_post_processor(processor: Mapping[str, Any] | None) -> None:
         if token is not None and token not in (processor.get("special_tokens") or {}):
             raise TokenizerError(f"tokenizer.json: the post-processor writes {token!r} and says no id of it")
     shape = ["special" if "SpecialToken" in item else "text" for item in processor["single"]]
-    if shape not in (["text"], ["special", "text"]):
+    if shape not in (["text"], ["special", "text"], ["text", "special"], ["special", "text", "special"]):
         raise _refuse(
-            f"the post-processor writes {' + '.join(shape)}, expected at most one token before the text"
+            f"the post-processor writes {' + '.join(shape)}, "
+            "expected at most one token before the text and one behind"
         )
 
 

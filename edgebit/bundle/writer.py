@@ -21,7 +21,8 @@ from edgebit.bundle.readme import bundle_readme
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
 from edgebit.progress import SILENT, Progress
-from edgebit.runtime.self_test import Sample
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
+from edgebit.runtime.self_test import AnySample
 from edgebit.version import VERSION
 
 WEIGHTS = "weights.bin"
@@ -31,9 +32,11 @@ RUNTIME = "edgebit_runtime"
 WEIGHTS_LAYOUT = "U16"
 
 PACKAGE = Path(__file__).resolve().parent.parent
-PROGRAMS = tuple(
-    Path(__file__).resolve().parent / "launcher" / name for name in ("bench.py", "chat.py", "doctor.py")
-)
+LAUNCHER = Path(__file__).resolve().parent / "launcher"
+PROGRAMS = {  # by task
+    TASK_GENERATE: (LAUNCHER / "bench.py", LAUNCHER / "chat.py", LAUNCHER / "doctor.py"),
+    TASK_EMBED: (LAUNCHER / "doctor.py", LAUNCHER / "embed.py"),
+}
 LICENSE = Path(__file__).resolve().parent / "LICENSE"
 
 
@@ -51,6 +54,8 @@ class WeightsFile(Protocol):
 class CompiledModel(Protocol):
     """What the compiler hands over (edgebit.compiler.CompiledModel)."""
 
+    @property
+    def task(self) -> str: ...
     @property
     def target(self) -> Target: ...
     @property
@@ -72,7 +77,7 @@ class CompiledModel(Protocol):
 class Tester(Protocol):
     """Who knows what the model must answer (edgebit.self_test.SelfTest)."""
 
-    def record(self, folder: Path, weights_id: bytes) -> Sequence[Sample]:
+    def record(self, folder: Path, weights_id: bytes) -> Sequence[AnySample]:
         """What the model in `folder` (weights, library and tokenizer) answers: for the manifest."""
         ...
 
@@ -84,7 +89,7 @@ class Tester(Protocol):
 class Untested:
     """The Tester of what is no model."""
 
-    def record(self, folder: Path, weights_id: bytes) -> Sequence[Sample]:
+    def record(self, folder: Path, weights_id: bytes) -> Sequence[AnySample]:
         return []
 
     def run(self, bundle: Path) -> None:
@@ -118,22 +123,24 @@ def write(
         progress.stage("self-test")
         samples = list(tester.record(folder, weights_id))
         progress.stage("bundle")
-        copy_runtime(folder, native)
-        readme = bundle_readme(compiled.model_facts, compiled.target, compiled.memory)
+        programs = PROGRAMS[compiled.task]
+        copy_runtime(folder, native, programs)
+        readme = bundle_readme(compiled.task, compiled.model_facts, compiled.target, compiled.memory)
         (folder / "README.md").write_text(readme, "utf-8")
         manifest = describe(compiled, weights_id, samples, folder)
         (folder / MANIFEST).write_text(manifest.to_json(), "utf-8")
-        set_modes(folder)
+        set_modes(folder, programs)
         tester.run(folder)
     return output
 
 
-def describe(compiled: CompiledModel, weights_id: bytes, samples: list[Sample], folder: Path) -> Manifest:
+def describe(compiled: CompiledModel, weights_id: bytes, samples: list[AnySample], folder: Path) -> Manifest:
     """The manifest of a folder that is complete but for the manifest."""
     target = compiled.target
     return Manifest(
         edgebit=VERSION,
         format=FORMAT,
+        task=compiled.task,
         model=compiled.model_facts,
         target=TargetEntry(
             name=target.name,
@@ -152,13 +159,13 @@ def describe(compiled: CompiledModel, weights_id: bytes, samples: list[Sample], 
     )
 
 
-def copy_runtime(folder: Path, native: Path) -> None:
+def copy_runtime(folder: Path, native: Path, programs: Sequence[Path]) -> None:
     """The loader (standard-library Python), the programs, the C header, and the license of all."""
     runtime = folder / RUNTIME
     runtime.mkdir()
     for path in sorted((PACKAGE / "runtime").glob("*.py")):
         shutil.copyfile(path, runtime / path.name)
-    for program in PROGRAMS:
+    for program in programs:
         shutil.copyfile(program, folder / program.name)
     shutil.copyfile(native / HEADER, folder / HEADER)
     shutil.copyfile(LICENSE, folder / "LICENSE")
@@ -176,9 +183,9 @@ def file_entry(path: Path) -> FileEntry:
     return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
 
 
-def set_modes(folder: Path) -> None:
+def set_modes(folder: Path, programs: Sequence[Path]) -> None:
     """Readable by all whatever the umask; only the programs at the root are executable."""
-    executable = {folder / PROGRAM, *(folder / program.name for program in PROGRAMS)}
+    executable = {folder / PROGRAM, *(folder / program.name for program in programs)}
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() or path in executable else 0o644)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgebit.commands.console import OUT, StageDisplay, size_text
-from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily
+from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily, Pooling
 
 
 def compile_command(
@@ -43,17 +43,24 @@ def compile_command(
     i2s_block: I2sBlock = None,
     model_family: ModelFamily = None,
     activation: Activation = None,
+    pooling: Pooling = None,
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
     import edgebit
     from edgebit.model import Overrides
 
-    overrides = Overrides(i2s_block, model_family, activation)
+    overrides = Overrides(i2s_block, model_family, activation, pooling)
     with StageDisplay() as display:
         bundle = edgebit.compile(model, target, output, context, display, head, kv, overrides)
         package = edgebit.wheel(bundle, progress=display) if wheel else None
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)
-    OUT.print(f"talk to it: python3 {bundle / 'chat.py'}", markup=False, soft_wrap=True)
+    embeds = (bundle / "embed.py").is_file()
+    use = (
+        f"embed texts: python3 {bundle / 'embed.py'}"
+        if embeds
+        else f"talk to it: python3 {bundle / 'chat.py'}"
+    )
+    OUT.print(use, markup=False, soft_wrap=True)
     if package is not None:
         OUT.print(f"install it: pip install {package}", markup=False, soft_wrap=True)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from edgebit.commands.console import OUT, size_text
-from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily
+from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily, Pooling
 from edgebit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,17 +26,18 @@ def inspect_command(
     i2s_block: I2sBlock = None,
     model_family: ModelFamily = None,
     activation: Activation = None,
+    pooling: Pooling = None,
 ) -> None:
     """Show layers, bytes per part, tiers and the memory needed."""
     from edgebit.bundle import is_bundle
     from edgebit.inspection import inspect_bundle, inspect_graph
     from edgebit.model import Overrides
 
-    overrides = Overrides(i2s_block, model_family, activation)
+    overrides = Overrides(i2s_block, model_family, activation, pooling)
     if source is not None and is_bundle(Path(source)):
         if overrides.describe():
             raise UsageError(
-                f"{source}: {', '.join(overrides.describe())} is for GGUF files, not for bundles"
+                f"{source}: {', '.join(overrides.describe())} is for checkpoints, not for bundles"
             )
         show(inspect_bundle(Path(source)))
     else:

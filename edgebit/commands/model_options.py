@@ -18,6 +18,13 @@ ModelFamily = Annotated[
         help="GGUF: what the layers are, bitnet (with sub-norms) or llama.", show_default="as the file says"
     ),
 ]
+Pooling = Annotated[
+    str | None,
+    typer.Option(
+        help="The model makes embeddings of this token's or these tokens' states: last or mean.",
+        show_default="as the files say",
+    ),
+]
 Activation = Annotated[
     str | None,
     typer.Option(

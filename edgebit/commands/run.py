@@ -8,11 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from edgebit.commands.console import ERR
+from edgebit.errors import UsageError
+from edgebit.runtime.embed import as_json
+from edgebit.runtime.engine import TASK_EMBED
+
+_USUAL = {  # the defaults below
+    "max_tokens": None,
+    "temperature": 0.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "min_p": 0.0,
+    "seed": 0,
+    "speculate": True,
+}
 
 
 def run_command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
-    prompt: Annotated[str, typer.Argument(help="What to say to the model.")],
+    prompt: Annotated[str, typer.Argument(help="What to say to the model, or the text to embed.")],
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer, in tokens.", show_default="until it is done")
     ] = None,
@@ -29,19 +42,27 @@ def run_command(
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text, without the chat format.")] = False,
 ) -> None:
-    """Print the model's answer to one prompt, and its speed."""
+    """Print the model's answer to one prompt, and its speed.
+
+    Of a model that makes embeddings: the embedding of the text, a list of numbers in JSON.
+    """
     import edgebit
 
+    sampling: dict[str, Any] = {
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "seed": seed,
+        "speculate": not no_speculation,
+    }
     with edgebit.load(bundle, threads) as model:
-        sampling: dict[str, Any] = {
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "top_k": top_k,
-            "top_p": top_p,
-            "min_p": min_p,
-            "seed": seed,
-            "speculate": not no_speculation,
-        }
+        if model.info.task == TASK_EMBED:
+            if raw or sampling != _USUAL:
+                raise UsageError(f"{bundle}: makes embeddings, options of answers are not for it")
+            typer.echo(as_json(model.embed([prompt])[0]))
+            return
         pieces = (
             model.generate(prompt, **sampling)
             if raw

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
-from edgebit.compiler.decoder import LOGITS, check_decoder
+from edgebit.compiler.decoder import check_decoder
 from edgebit.compiler.fusion import fuse
 from edgebit.compiler.importer import import_onnx
 from edgebit.compiler.kernels import build_objects
@@ -16,6 +16,7 @@ from edgebit.compiler.planner import plan
 from edgebit.compiler.target import Target
 from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel
+from edgebit.graph.model import EMBEDDING, LOGITS
 from edgebit.progress import Progress, Silent
 
 _CONTEXT_MULTIPLE = 16  # keys of a cache block
@@ -37,7 +38,7 @@ def compile_graph(
     length = _context(model, chosen.context)
     report.stage("import")
     check_decoder(model.ir)
-    imported = import_onnx(model.ir, outputs=(LOGITS,))
+    imported = import_onnx(model.ir, outputs=(EMBEDDING if model.makes_embeddings else LOGITS,))
     show(LEVEL_GRAPH, "imported graph", imported.module.script)
     report.stage("fuse and plan")
     fused = fuse(imported.module)

@@ -11,6 +11,7 @@ from edgebit.compiler.summary import Facts, summarize
 from edgebit.compiler.target import Target
 from edgebit.compiler.weights import Weights
 from edgebit.graph import GraphMetadata
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
 from edgebit.schedules.tier import TIERS
 
 
@@ -32,6 +33,11 @@ class CompiledModel:
         return plan_source(self.plan, [TIERS[name] for name in self.objects], self.weights.size, weights_id)
 
     @property
+    def task(self) -> str:
+        """What the model is for, as the manifest says it."""
+        return TASK_GENERATE if self.plan.pooling is None else TASK_EMBED
+
+    @property
     def model_facts(self) -> Facts:
         return {
             "name": self.metadata.name,
@@ -40,10 +46,17 @@ class CompiledModel:
             "hidden_size": self.plan.hidden_size,
             "num_layers": self.plan.num_layers,
             "context": self.plan.context,
-            "lm_head": self.plan.logits.kind.name.lower(),
+            **self._end,
             "kv_cache": self.plan.kv,
             **({"overrides": list(self.metadata.overrides)} if self.metadata.overrides else {}),
         }
+
+    @property
+    def _end(self) -> Facts:
+        pooling = self.plan.pooling
+        if pooling is not None:
+            return {"pooling": pooling.kind.name.lower()}
+        return {"lm_head": self.plan.logits.kind.name.lower()}
 
     @property
     def plan_summary(self) -> Facts:
@@ -59,5 +72,5 @@ class CompiledModel:
             "activations": self.plan.arena_bytes,
             "cache": self.plan.cache_bytes,
             "scratch_per_thread": self.plan.scratch_bytes,
-            "logits": self.plan.vocab_size * 4,
+            "logits": self.plan.vocab_size * 4 if self.plan.pooling is None else 0,
         }

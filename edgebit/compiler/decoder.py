@@ -2,12 +2,13 @@
 
 The runtime keeps the KV cache as its own state, walks positions 0, 1, 2, … and attends causally. An ONNX file
 says all of this explicitly (past/present tensors, an attention mask computed from inputs, position ids), and
-could say something else: these checks refuse a graph that does.
+could say something else: these checks refuse a graph that does. One that makes embeddings sees a whole text
+at once: it is causal too, and has no past and present.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,13 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgebit.errors import CompileError
+from edgebit.graph.model import EMBEDDING, LOGITS
 
-LOGITS = "logits"
 TOKENS = "input_ids"
 POSITIONS = "position_ids"
 MASK = "attention_mask"
 _LENGTHS = ((0, 5), (3, 1), (7, 4))  # (past, new) token counts at which the mask is evaluated
+_WHOLE_TEXTS = ((0, 1), (0, 9))  # the same of a graph without a past
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class DecoderInterface:
 
 
 def check_decoder(model: ir.Model) -> DecoderInterface:
-    """Raises CompileError unless ``model`` is a causal decoder with explicit caches (the names of
-    onnxruntime-genai).
+    """Raises CompileError unless ``model`` is causal: a decoder with logits and explicit caches (the names of
+    onnxruntime-genai), or one that makes embeddings and has no caches.
     """
     graph = model.graph
     inputs = {str(value.name): value for value in graph.inputs}
@@ -48,14 +50,15 @@ def check_decoder(model: ir.Model) -> DecoderInterface:
                 "with the inputs of onnxruntime-genai"
             )
     outputs = {str(value.name): value for value in graph.outputs}
-    if LOGITS not in outputs:
-        raise CompileError(f"the graph has no output {LOGITS!r}; found {', '.join(outputs)}")
+    embeds = EMBEDDING in outputs
+    if LOGITS not in outputs and not embeds:
+        raise CompileError(f"the graph has no output {LOGITS!r} or {EMBEDDING!r}; found {', '.join(outputs)}")
     attentions = [node for node in graph if node.op_type == "Attention"]
     if not attentions:
         raise CompileError("the graph has no Attention node: edgebit compiles decoders")
-    caches = tuple(_check_cache(node, inputs, outputs) for node in attentions)
-    for mask in _distinct(node.inputs[3] for node in attentions):
-        _check_causal(graph, mask)
+    caches = () if embeds else tuple(_check_cache(node, inputs, outputs) for node in attentions)
+    for mask in _distinct(_mask(node) for node in attentions):
+        _check_causal(graph, mask, _WHOLE_TEXTS if embeds else _LENGTHS)
     for node in graph:
         if node.op_type == "RotaryEmbedding" and (len(node.inputs) < 4 or _name(node.inputs[3]) != POSITIONS):
             raise CompileError(
@@ -101,7 +104,11 @@ def _check_cache(node: ir.Node, inputs: dict[str, ir.Value], outputs: dict[str, 
     return names[0], names[1]
 
 
-def _check_causal(graph: ir.Graph, mask: ir.Value | None) -> None:
+def _mask(node: ir.Node) -> ir.Value | None:
+    return node.inputs[3] if len(node.inputs) > 3 else None
+
+
+def _check_causal(graph: ir.Graph, mask: ir.Value | None, lengths: Sequence[tuple[int, int]]) -> None:
     """The mask must be what causality says, whatever nodes compute it: evaluate them with onnx's reference
     evaluator.
     """
@@ -110,7 +117,7 @@ def _check_causal(graph: ir.Graph, mask: ir.Value | None) -> None:
             "an Attention node has no mask: edgebit expects the causal mask computed from attention_mask"
         )
     evaluator = ReferenceEvaluator(_subgraph(graph, mask))
-    for past, new in _LENGTHS:
+    for past, new in lengths:
         positions = np.arange(past, past + new, dtype=np.int64)[None]
         feeds = {MASK: np.ones((1, past + new), np.int64), POSITIONS: positions}
         needed = {str(name): feeds[str(name)] for name in evaluator.input_names}

@@ -12,6 +12,7 @@ from edgebit.compiler.plan import (
     Head,
     KernelInstance,
     Plan,
+    Pooling,
     Scalar,
     Step,
 )
@@ -19,7 +20,7 @@ from edgebit.compiler.weights import FORMAT as WEIGHTS_FORMAT
 from edgebit.schedules.catalogue import provider
 from edgebit.schedules.tier import Tier
 
-PLAN_FORMAT = 3
+PLAN_FORMAT = 4
 _BUFFERS = 8
 _NO_KERNEL = "0xffffffff"
 _NO_BUFFER = "{0, EB_NONE, 0, 0}"
@@ -60,6 +61,7 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
         "head": "head",
         "head_steps": len(head),
         "logits": _head(plan.logits, index),
+        "pooling": "{EB_POOL_NONE}" if plan.pooling is None else _pooling(plan.pooling, index),
         "tiers": "tiers",
         "tier_count": len(tiers),
         "kernel_count": len(kernels),
@@ -127,6 +129,11 @@ def _head(head: Head, index: Mapping[KernelInstance, int]) -> str:
         **{place: f"{offset}ull" for place, offset in head.places.items()},
     }
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
+
+
+def _pooling(pooling: Pooling, index: Mapping[KernelInstance, int]) -> str:
+    normalize = index[pooling.normalize]
+    return f"{{EB_POOL_{pooling.kind.name}, {pooling.width}, {normalize}, {pooling.state}ull}}"
 
 
 def _argument(argument: Argument) -> str:

@@ -106,18 +106,24 @@ def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attribu
 
 
 def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    if len(inputs) < 6 or any(value is None for value in inputs[:6]):
-        raise CompileError("Attention needs query, key, value, attn_mask, past_key and past_value")
+    query, key, value, mask, past_key, past_value = [*inputs, None, None, None][:6]
+    if mask is None or (past_key is None) != (past_value is None):
+        raise CompileError(
+            "Attention needs query, key, value, attn_mask, and past_key with past_value or none"
+        )
     for unsupported in ("softcap", "is_causal", "qk_matmul_output_mode"):
         if attributes.get(unsupported, 0):
             raise CompileError(f"Attention with {unsupported}={attributes[unsupported]} is not supported")
     query_heads = int(attributes["q_num_heads"])
-    head_dim = int(inputs[0].ty.shape.values[-1]) // query_heads
+    kv_heads = int(attributes["kv_num_heads"])
+    head_dim = int(query.ty.shape.values[-1]) // query_heads
+    if past_key is None:
+        past_key = past_value = relax.const(np.empty((1, kv_heads, 0, head_dim), np.float32))
     return call(
         "attention",
-        inputs[:6],
+        [query, key, value, mask, past_key, past_value],
         num_heads=query_heads,
-        num_kv_heads=int(attributes["kv_num_heads"]),
+        num_kv_heads=kv_heads,
         scale=_positive(attributes, "scale", head_dim**-0.5),
     )
 
@@ -129,11 +135,26 @@ def _positive(attributes: Attributes, name: str, default: float) -> float:
     return value
 
 
+def _pool_last(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("pool_last", inputs[:2])
+
+
+def _pool_mean(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("pool_mean", inputs[:2])
+
+
+def _normalize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("normalize", inputs[:1])
+
+
 CONVERTERS: dict[tuple[str, str], Converter] = {
     (EDGEBIT_DOMAIN, "QuantizeActivation"): _quantize_activation,
     (EDGEBIT_DOMAIN, "TernaryMatMulInteger"): _ternary_matmul,
     (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
     (EDGEBIT_DOMAIN, "BitLinear"): _bit_linear,
+    (EDGEBIT_DOMAIN, "PoolLast"): _pool_last,
+    (EDGEBIT_DOMAIN, "PoolMean"): _pool_mean,
+    (EDGEBIT_DOMAIN, "Normalize"): _normalize,
     ("", "Gather"): _gather,
     ("", "Reshape"): _reshape,
     ("", "RMSNormalization"): _rms_normalization,

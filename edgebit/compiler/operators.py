@@ -58,6 +58,11 @@ def _attention(call: relax.Call) -> Any:
     return relax.TupleType([q.ty, present(past_key), present(past_value)])
 
 
+def _pooled(call: relax.Call) -> Any:
+    batch, _sequence, features = call.args[0].ty.shape.values
+    return relax.TensorType([batch, features], "float32")
+
+
 def _embedding(call: relax.Call) -> Any:
     ids, table = call.args[0].ty, call.args[1].ty
     return relax.TensorType([*ids.shape.values, table.shape.values[1]], "float32")
@@ -88,6 +93,9 @@ OPERATORS: Mapping[str, _Operator] = {
         _attention,
         "(output, present key, present value); attributes num_heads, num_kv_heads, scale",
     ),
+    "pool_last": _Operator(("x", "mask"), _pooled, "the row of the last token of each text"),
+    "pool_mean": _Operator(("x", "mask"), _pooled, "the mean of the rows of each text"),
+    "normalize": _Operator(("x",), _like(0), "x / max(|x|, 1e-12): length 1"),
     # kernel operators
     "embedding": _Operator(("ids", "table"), _embedding, "float32 rows of a bfloat16 table"),
     "norm_quantize": _Operator(
@@ -109,6 +117,9 @@ OPERATORS: Mapping[str, _Operator] = {
     ),
     "head": _Operator(
         ("x", "norm_weight", "table"), _matmul_rows(2, "float32"), "logits of rms_norm(x); attribute eps"
+    ),
+    "pooled_head": _Operator(
+        ("x", "norm_weight"), _pooled, "embedding of rms_norm(x); attributes eps, pooling (last, mean)"
     ),
 }
 

@@ -1,7 +1,8 @@
 """The plan: steps over static buffers, as the executor walks them (edgebit/runtime/native/plan.h).
 
 A decode plan of one token and a prefill plan of a chunk of tokens share buffers and weights. The head steps
-leave the normalised hidden state of one token; `Head` says how logits come from it.
+leave the normalised hidden state of one token; `Head` says how logits come from it. Where a model makes
+embeddings they pool it with those before; `Pooling` says how the embedding comes from that.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ class HeadKind(IntEnum):
     EXACT = 1
     INT8 = 2
     S4 = 3
+    NONE = 4
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,34 @@ class Head:
     plane_width: int = 0
 
 
+NO_LOGITS = Head(HeadKind.NONE, 0, 0, {}, {})
+
+
+class PoolingKind(IntEnum):
+    """How the hidden states of a text become one vector; the order is that of plan.h."""
+
+    NONE = 0
+    LAST = 1
+    MEAN = 2
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """The embedding of a text: what the head steps leave of its hidden states at ``state`` (arena, float32
+    [2][width]), through the kernel ``normalize``.
+    """
+
+    kind: PoolingKind
+    width: int
+    state: int
+    normalize: KernelInstance
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Everything the executor needs to know about one model; sizes in bytes."""
+    """Everything the executor needs to know about one model; sizes in bytes. A model has logits, or makes
+    embeddings (``pooling``).
+    """
 
     vocab_size: int
     hidden_size: int
@@ -147,9 +174,11 @@ class Plan:
     arena_bytes: int
     cache_bytes: int
     scratch_bytes: int
+    pooling: Pooling | None = None
 
     @property
     def kernels(self) -> tuple[KernelInstance, ...]:
         """Every kernel instance, in the order of the kernel tables."""
         used = {step.kernel for step in (*self.decode, *self.prefill, *self.head)}
+        used |= {self.pooling.normalize} if self.pooling else set()
         return tuple(sorted(used | set(self.logits.kernels.values())))

@@ -26,16 +26,19 @@ from edgebit.compiler.attention_steps import (
     common_head_dim,
 )
 from edgebit.compiler.fusion import bindings
-from edgebit.compiler.head import FullHead
+from edgebit.compiler.head import FullHead, HeadForm
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.plan import (
     COUNT,
+    NO_LOGITS,
     TOKEN_COUNT,
     Argument,
     Head,
     KernelInstance,
     Plan,
+    Pooling,
+    PoolingKind,
     Space,
     constant,
 )
@@ -80,6 +83,7 @@ class _Planner(PlanBuilder):
         self.kv = options.kv
         self.embedded: _Table | None = None
         self.projected: _Table | None = None
+        self.pooled: Callable[[], Pooling] | None = None
         self.layers = self.vocab_size = self.hidden_size = 0
 
     def run(self, fused: relax.Function) -> tuple[Plan, Weights]:
@@ -97,6 +101,7 @@ class _Planner(PlanBuilder):
             "gated": self._gated,
             "attention_block": self._attention_block,
             "head": self._head,
+            "pooled_head": self._pooled_head,
         }
         self.readers = _readers(fused)
         for variable, value in bindings(fused):
@@ -107,7 +112,9 @@ class _Planner(PlanBuilder):
                 if name not in lower:
                     raise CompileError(f"node {variable.name}: {name} stands where no fused kernel covers it")
                 self.values[variable] = lower[name](variable, value)
-        logits = self._tables()
+        if self.pooled is not None:
+            self._embeddings(FullHead())
+        logits = None if self.pooled else self._tables()
         arena_bytes = self.arena.place()
         result = Plan(
             vocab_size=self.vocab_size,
@@ -118,7 +125,8 @@ class _Planner(PlanBuilder):
             decode=self.decode.placed(),
             prefill=self.prefill.placed(),
             head=self.head.placed(),
-            logits=logits(),
+            logits=logits() if logits else NO_LOGITS,
+            pooling=self.pooled() if self.pooled else None,
             arena_bytes=arena_bytes,
             cache_bytes=self.cache_bytes,
             scratch_bytes=self.scratch.size,
@@ -128,6 +136,7 @@ class _Planner(PlanBuilder):
     def _embedding(self, variable: relax.Var, call: relax.Call) -> Rows:
         _ids, table = call.args
         self.hidden_size = int(table.ty.shape.values[1])
+        self.vocab_size = self.sections.table(table).rows
         out = self.arena.rows(variable.name, self.hidden_size)
         self.embedded = _Table(variable.name, table, out)
         return out
@@ -223,6 +232,28 @@ class _Planner(PlanBuilder):
         )
         self.projected = _Table(label, call.args[2], hidden)
 
+    def _pooled_head(self, variable: relax.Var, call: relax.Call) -> None:
+        label, x = variable.name, self.stored(variable.name, call.args[0])
+        kind = str(call.attrs["pooling"])
+        state = self.arena.buffer(f"{label}.state", 2 * x.row_bytes)
+        state.touch(0)  # what earlier chunks of a text left there stays
+        self.advance()
+        self.head.add(
+            self.time,
+            label,
+            KernelInstance(f"pool_{kind}", (("eps", float(call.attrs["eps"])),)),
+            constant(1),
+            [
+                InArena(x.buffer, row_stride=x.row_bytes),
+                self.sections.vector(call.args[1], x.width),
+                InArena(state),
+            ],
+            [COUNT, constant(x.width // PADDING), constant(x.features)],
+        )
+        self.pooled = lambda: Pooling(
+            PoolingKind[kind.upper()], x.width, state.offset, KernelInstance("normalize")
+        )
+
     def _tables(self) -> Callable[[], Head]:
         """The sections and the step of the embedding and the lm_head; the head itself when all is placed."""
         if self.embedded is None or self.projected is None:
@@ -230,10 +261,25 @@ class _Planner(PlanBuilder):
                 "logits must be the product of the final norm and an embedding table; "
                 "the graph has no such head"
             )
-        self.sections.weights.end_body()
-        rows, hidden = self.embedded.rows, self.projected.rows
+        hidden = self.projected.rows
         tied = self.embedded.variable.same_as(self.projected.variable)
-        form = self.form if tied else FullHead()
+        self._embeddings(self.form if tied else FullHead())
+        layout = self.form.logits(self.sections, self.projected.variable)
+        return lambda: Head(
+            layout.kind,
+            hidden.width,
+            hidden.buffer.offset,
+            layout.kernels,
+            layout.places,
+            layout.plane_width,
+        )
+
+    def _embeddings(self, form: HeadForm) -> None:
+        """The section and the step of the token embeddings: the sections from here on are of tables."""
+        if self.embedded is None:
+            raise CompileError("the graph looks no tokens up in a table")
+        self.sections.weights.end_body()
+        rows = self.embedded.rows
         embedding = form.embedding(self.sections, self.embedded.variable, rows.width)
         tokens = Argument(Space.TOKENS, 0, unit_stride=4)
         operands: list[Operand] = [tokens, *embedding.weights, InArena(rows.buffer, rows.row_bytes)]
@@ -247,15 +293,6 @@ class _Planner(PlanBuilder):
                 embedding.scalars,
                 first=True,
             )
-        layout = self.form.logits(self.sections, self.projected.variable)
-        return lambda: Head(
-            layout.kind,
-            hidden.width,
-            hidden.buffer.offset,
-            layout.kernels,
-            layout.places,
-            layout.plane_width,
-        )
 
 
 def _readers(fused: relax.Function) -> dict[relax.Var, set[relax.Var]]:

@@ -78,12 +78,16 @@ def _head_bytes(plan: Plan) -> _HeadBytes:
         screened = (row_bytes(head.plane_width) if has_codes else first) + _BOUND_BYTES
         refined = first + _BOUND_BYTES if has_codes else 0
         return _HeadBytes(rows * (first + second), align(rows, ROWS) * screened, first + second, refined)
+    if head.kind == HeadKind.NONE:
+        return _HeadBytes(0, 0, 0)
     row = 2 * head.width if head.kind == HeadKind.FULL else head.width + 4
     return _HeadBytes(rows * row, 0, row)
 
 
 def _head_parts(plan: Plan) -> list[str]:
     """What the runtime does behind the head steps of the plan (head.c, and the stages of head_screen.c)."""
+    if plan.logits.kind == HeadKind.NONE:
+        return []
     size, kernels = _head_bytes(plan), plan.logits.kernels
     logits = kernels["lm_head"].name
     parts = [f"{logits} {size.logits} all_logits"]

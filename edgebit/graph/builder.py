@@ -45,6 +45,13 @@ Once, after the layers:
     lm_head.transpose            Transpose, perm [1, 0]
     lm_head                      MatMul(model.norm, lm_head.transpose) → logits
 
+A model that makes embeddings (``Checkpoint.pooling``) sees whole texts: it has no past and present, its
+Attention nodes have four inputs and one output, attention_mask is [batch_size, sequence_length] (0 where a
+text is padded, left or right), and in the place of the lm_head stand
+
+    E PoolLast | PoolMean     pooling                   model.norm, attention_mask
+    E Normalize               embedding                 → embedding f32 [batch_size, hidden_size]
+
 Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding
 take the heads as attributes, so no Reshape or Transpose stands between the projections and them.
 """
@@ -53,6 +60,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -64,6 +72,8 @@ from edgebit.graph.operators import DOMAIN
 from edgebit.graph.rotary import rotary_tables
 from edgebit.graph.tensors import Array, StreamedTensor, row_blocks, small_tensor
 from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
+
+POOLINGS = {"last": "PoolLast", "mean": "PoolMean"}
 
 
 def build(checkpoint: Checkpoint) -> OnnxModel:
@@ -81,8 +91,9 @@ def build(checkpoint: Checkpoint) -> OnnxModel:
         family=config.family.name,
         context_length=config.max_position_embeddings,
         bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id if checkpoint.pooling else None,
         stop_token_ids=tokenizer.stop_token_ids,
-        chat_template=tokenizer.chat_template,
+        chat_template=None if checkpoint.pooling else tokenizer.chat_template,
         overrides=checkpoint.overrides.describe(),
     )
     return OnnxModel(_Decoder(checkpoint).build(metadata), metadata, tokenizer.files)
@@ -94,7 +105,8 @@ class _Decoder:
         self.config = checkpoint.config
         self.graph = Assembler()
         self.input_ids = self.graph.input("input_ids", INT64, [BATCH, SEQUENCE])
-        self.attention_mask = self.graph.input("attention_mask", INT64, [BATCH, TOTAL])
+        self.total = SEQUENCE if checkpoint.pooling else TOTAL  # tokens that attention sees
+        self.attention_mask = self.graph.input("attention_mask", INT64, [BATCH, self.total])
         self.position_ids = self.graph.input("position_ids", INT64, [BATCH, SEQUENCE])
         self.presents: list[ir.Value] = []
 
@@ -108,7 +120,8 @@ class _Decoder:
             x = self.add(x, y, f"{name}.self_attn.residual")
             y = self.optional_norm(self.mlp(x, name), name, family.mlp_post_norm)
             x = self.add(x, y, f"{name}.mlp.residual")
-        self.graph.output(self.logits(self.norm(x, "model.norm")))
+        states = self.norm(x, "model.norm")
+        self.graph.output(self.embedding(states) if self.checkpoint.pooling else self.logits(states))
         for present in self.presents:
             self.graph.output(present)
         return self.graph.model(metadata.to_properties())
@@ -121,7 +134,7 @@ class _Decoder:
         k = self.head_norm(k, name, config.family.key_norm, config.num_key_value_heads)
         q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads)
         k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads)
-        y = self.cached_attention(q, k, v, f"{attn}.attention", layer)
+        y = self.attend(q, k, v, f"{attn}.attention", layer)
         return self.projection(
             self.optional_norm(y, name, config.family.attention_sub_norm), f"{attn}.o_proj"
         )
@@ -160,17 +173,17 @@ class _Decoder:
         A key's position is counted from the mask, not made by Range, whose length TVM cannot prove equal to
         the cache's.
         """
-        node, boolean = self.graph.node, ir.DataType.BOOL
+        node, boolean, total = self.graph.node, ir.DataType.BOOL, self.total
         one, axis1, axis2 = (self.graph.integers(*c) for c in (("one", 1), ("axis1", [1]), ("axis2", [2])))
-        count = node("CumSum", [self.attention_mask, one], "mask.count", INT64, [BATCH, TOTAL])
-        position = node("Sub", [count, one], "mask.key_position", INT64, [BATCH, TOTAL])
-        key = node("Unsqueeze", [position, axis1], "mask.key", INT64, [BATCH, 1, TOTAL])
+        count = node("CumSum", [self.attention_mask, one], "mask.count", INT64, [BATCH, total])
+        position = node("Sub", [count, one], "mask.key_position", INT64, [BATCH, total])
+        key = node("Unsqueeze", [position, axis1], "mask.key", INT64, [BATCH, 1, total])
         query = node("Unsqueeze", [self.position_ids, axis2], "mask.query", INT64, [BATCH, SEQUENCE, 1])
-        causal = node("LessOrEqual", [key, query], "mask.causal", boolean, [BATCH, SEQUENCE, TOTAL])
-        present = node("Cast", [self.attention_mask], "mask.present", boolean, [BATCH, TOTAL], to=boolean)
-        keep = node("Unsqueeze", [present, axis1], "mask.keep", boolean, [BATCH, 1, TOTAL])
-        visible = node("And", [causal, keep], "mask.visible", boolean, [BATCH, SEQUENCE, TOTAL])
-        return node("Unsqueeze", [visible, axis1], "mask", boolean, [BATCH, 1, SEQUENCE, TOTAL])
+        causal = node("LessOrEqual", [key, query], "mask.causal", boolean, [BATCH, SEQUENCE, total])
+        present = node("Cast", [self.attention_mask], "mask.present", boolean, [BATCH, total], to=boolean)
+        keep = node("Unsqueeze", [present, axis1], "mask.keep", boolean, [BATCH, 1, total])
+        visible = node("And", [causal, keep], "mask.visible", boolean, [BATCH, SEQUENCE, total])
+        return node("Unsqueeze", [visible, axis1], "mask", boolean, [BATCH, 1, SEQUENCE, total])
 
     def norm(self, x: ir.Value, name: str, eps: float | None = None) -> ir.Value:
         weight = self.vector(f"{name}.weight", int(_dims(x)[-1]), partial(self.checkpoint.norm_weight, name))
@@ -237,8 +250,16 @@ class _Decoder:
         inputs = [x, cos, sin, self.position_ids]
         return self.elementwise("RotaryEmbedding", inputs, name, num_heads=heads)
 
-    def cached_attention(self, q: ir.Value, k: ir.Value, v: ir.Value, name: str, layer: int) -> ir.Value:
+    def attend(self, q: ir.Value, k: ir.Value, v: ir.Value, name: str, layer: int) -> ir.Value:
+        """Attention over the tokens of a text, or over a cache too."""
         config = self.config
+        heads: dict[str, Any] = {
+            "q_num_heads": config.num_attention_heads,
+            "kv_num_heads": config.num_key_value_heads,
+            "scale": config.attention_scale,
+        }
+        if self.checkpoint.pooling:
+            return self.elementwise("Attention", [q, k, v, self.mask], name, **heads)
         cache: Dims = [BATCH, config.num_key_value_heads, PAST, config.head_dim]
         grown: Dims = [BATCH, config.num_key_value_heads, TOTAL, config.head_dim]
         past = [
@@ -254,9 +275,7 @@ class _Decoder:
             [q, k, v, self.mask, *past],
             name,
             outputs,
-            q_num_heads=config.num_attention_heads,
-            kv_num_heads=config.num_key_value_heads,
-            scale=config.attention_scale,
+            **heads,
         )
         self.presents += present
         return y
@@ -270,6 +289,12 @@ class _Decoder:
         )
         shape: Dims = [BATCH, SEQUENCE, vocab]
         return self.graph.nodes("MatMul", [x, columns], "lm_head", [("logits", FLOAT, shape)])[0]
+
+    def embedding(self, states: ir.Value) -> ir.Value:
+        shape: Dims = [BATCH, self.config.hidden_size]
+        pool = POOLINGS[str(self.checkpoint.pooling)]
+        pooled = self.graph.edgebit(pool, [states, self.attention_mask], "pooling", FLOAT, shape)
+        return self.graph.edgebit("Normalize", [pooled], "embedding", FLOAT, shape)
 
     def add(self, x: ir.Value, y: ir.Value, name: str) -> ir.Value:
         return self.elementwise("Add", [x, y], name)

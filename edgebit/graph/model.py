@@ -16,6 +16,9 @@ _PREFIX = "edgebit."
 _FORMAT = "1"
 _LARGEST = 1 << 31
 
+LOGITS = "logits"
+EMBEDDING = "embedding"
+
 
 @dataclass(frozen=True)
 class GraphMetadata:
@@ -27,6 +30,7 @@ class GraphMetadata:
     bos_token_id: int | None
     stop_token_ids: tuple[int, ...]
     chat_template: str | None
+    eos_token_id: int | None = None  # behind a text that is embedded
     overrides: tuple[str, ...] = ()  # what a person said about the model, "activation relu2"
 
     def to_properties(self) -> dict[str, str]:
@@ -39,6 +43,8 @@ class GraphMetadata:
         }
         if self.bos_token_id is not None:
             values["bos_token_id"] = str(self.bos_token_id)
+        if self.eos_token_id is not None:
+            values["eos_token_id"] = str(self.eos_token_id)
         if self.chat_template is not None:
             values["chat_template"] = self.chat_template
         if self.overrides:
@@ -55,12 +61,13 @@ class GraphMetadata:
                 f"{source}: metadata edgebit.format is {found}, expected {_FORMAT}; export with edgebit"
             )
         try:
-            bos = values.get("bos_token_id")
+            bos, eos = values.get("bos_token_id"), values.get("eos_token_id")
             return cls(
                 name=values["name"],
                 family=values["family"],
                 context_length=_count(values["context_length"], least=1),
                 bos_token_id=None if bos is None else _count(bos),
+                eos_token_id=None if eos is None else _count(eos),
                 stop_token_ids=tuple(map(_count, _list(values["stop_token_ids"]))),
                 chat_template=values.get("chat_template"),
                 overrides=tuple(map(str, _list(values.get("overrides", "[]")))),
@@ -97,6 +104,11 @@ class OnnxModel:
     ir: ir.Model
     metadata: GraphMetadata
     files: Mapping[str, bytes]
+
+    @property
+    def makes_embeddings(self) -> bool:
+        """A vector for a text, not logits for tokens."""
+        return any(value.name == EMBEDDING for value in self.ir.graph.outputs)
 
     @property
     def tokenizer(self) -> bytes:

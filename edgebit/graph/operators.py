@@ -2,7 +2,7 @@
 
 onnx.checker, shape inference and plain onnxruntime therefore run an exported file without any operator
 library; edgebit's compiler looks at the names alone and puts its own kernels in their place. Bodies follow
-SPEC 1.3 to the bit:
+SPEC 1.3 to the bit; the last three make embeddings, padding left or right of the tokens:
 
 ====================  ============================================  ========================================
 operator              inputs → outputs                              value
@@ -12,6 +12,9 @@ UnpackTernary         w u8[N,K/4] → i8[N,K]                         code − 1
 TernaryMatMulInteger  q i8[…,K], w u8[N,K/4] → i32[…,N]             q · wᵀ, exact
 DequantizeAccumulator acc i32[…,N], s f32[…,1], w_scale f32[1]     acc · (w_scale / s)
 BitLinear             x, w, w_scale → f32[…,N]                      the three above in a row
+PoolLast              x f32[B,S,H], mask i64[B,S] → f32[B,H]        the row of the last token that is there
+PoolMean              x f32[B,S,H], mask i64[B,S] → f32[B,H]        mean of the rows of tokens that are there
+Normalize             x f32[…,H] → f32[…,H]                         x / max(‖x‖, 1e-12)
 ====================  ============================================  ========================================
 """
 
@@ -42,6 +45,10 @@ _TRITS_OF_BYTE = _constant(
     TensorProto.INT8, [((byte >> shift) & 3) - 1 for byte in range(256) for shift in (0, 2, 4, 6)], (256, 4)
 )
 _ROWS_BY_REST = _constant(TensorProto.INT64, [0, -1], (2,))
+_TOKENS = _constant(TensorProto.INT64, [1], (1,))
+_FEATURES = _constant(TensorProto.INT64, [2], (1,))
+_ZERO = _constant(TensorProto.FLOAT, 0.0)
+_SMALLEST_LENGTH = _constant(TensorProto.FLOAT, 1e-12)
 _BIAS = _constant(TensorProto.UINT8, 128)
 
 
@@ -87,7 +94,40 @@ def BitLinear(x, w, w_scale):  # type: ignore[no-untyped-def]
     return edgebit_opset.DequantizeAccumulator(acc, s, w_scale)
 
 
-OPERATORS = (QuantizeActivation, UnpackTernary, TernaryMatMulInteger, DequantizeAccumulator, BitLinear)
+@script(edgebit_opset, default_opset=op)
+def PoolLast(x, mask):  # type: ignore[no-untyped-def]
+    """The hidden state of the last token of each text."""
+    last = op.ArgMax(op.Cast(mask, to=TensorProto.INT32), axis=1, keepdims=1, select_last_index=1)
+    return op.GatherND(x, last, batch_dims=1)
+
+
+@script(edgebit_opset, default_opset=op)
+def PoolMean(x, mask):  # type: ignore[no-untyped-def]
+    """The mean of the hidden states of each text."""
+    there = op.Unsqueeze(op.Cast(mask, to=TensorProto.BOOL), op.Constant(value=_FEATURES))
+    # Not a product with 0: what stands at padding may be no number.
+    rows = op.Where(there, x, op.Constant(value=_ZERO))
+    count = op.ReduceSum(op.Cast(there, to=TensorProto.FLOAT), op.Constant(value=_TOKENS), keepdims=0)
+    return op.Div(op.ReduceSum(rows, op.Constant(value=_TOKENS), keepdims=0), count)
+
+
+@script(edgebit_opset, default_opset=op)
+def Normalize(x):  # type: ignore[no-untyped-def]
+    """A vector of length 1 in the same direction."""
+    length = op.ReduceL2(x, op.Constant(value=_LAST_AXIS), keepdims=1)
+    return op.Div(x, op.Max(length, op.Constant(value=_SMALLEST_LENGTH)))
+
+
+OPERATORS = (
+    QuantizeActivation,
+    UnpackTernary,
+    TernaryMatMulInteger,
+    DequantizeAccumulator,
+    BitLinear,
+    PoolLast,
+    PoolMean,
+    Normalize,
+)
 
 
 def functions() -> list[ir.Function]:

@@ -16,6 +16,7 @@ from edgebit.model.config import ModelConfig, read_config
 from edgebit.model.gguf import open_gguf
 from edgebit.model.hub import GGUF_SUFFIX, locate
 from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides
+from edgebit.model.pooling import read_pooling
 from edgebit.model.tables import bfloat16_table
 from edgebit.model.tensor_files import StoredTensor, TensorFiles
 from edgebit.model.ternary import TernaryTensor
@@ -36,12 +37,15 @@ class Checkpoint:
         weights: Weights,
         tokenizer: TokenizerFiles,
         overrides: Overrides = AS_THE_FILE_SAYS,
+        pooling: str | None = None,
     ) -> None:
+        """``pooling``: how hidden states become the embedding of a text, None: the model has logits."""
         self.name = name
         self.path = path
         self.config = config
         self.tokenizer = tokenizer
         self.overrides = overrides
+        self.pooling = pooling
         self._weights = weights
         self._tables: dict[str, npt.NDArray[Any]] = {}
 
@@ -91,7 +95,9 @@ class Checkpoint:
 
         Raises CheckpointError naming the first that is wrong, missing, or of another kind of model.
         """
-        expected = {EMBEDDING, FINAL_NORM} | (set() if self.config.tie_word_embeddings else {LM_HEAD})
+        expected = {EMBEDDING, FINAL_NORM}
+        if not self.config.tie_word_embeddings and not self.pooling:
+            expected.add(LM_HEAD)
         for layer in self._layers():
             expected |= {f"{layer}.{norm}.weight" for norm in self.layer_norms()}
             expected |= {f"{layer}.{linear}.bias" for linear in self.config.biased}
@@ -107,7 +113,7 @@ class Checkpoint:
             expected |= {f"{name}.weight", f"{name}.weight_scale"}
             if not projection.scale_is_computed:
                 multipliers.append(float(projection.scale))
-        ignored = {LM_HEAD}  # tied models may store their head a second time
+        ignored = {LM_HEAD}  # tied models may store their head a second time, embeddings need none
         for name, tensor in self._weights.items():
             if name not in expected | ignored and not name.endswith("rotary_emb.inv_freq"):
                 raise CheckpointError(
@@ -150,17 +156,17 @@ def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS)
     found = locate(source)
     if found.suffix == GGUF_SUFFIX:
         checkpoint = _gguf_checkpoint(found, overrides)
-    elif overrides.describe():
-        given = ", ".join(overrides.describe())
+    elif overrides.describe_gguf():
+        given = ", ".join(overrides.describe_gguf())
         raise UsageError(f"{found}: {given} is for GGUF files; config.json says what this model is")
     else:
         name = found.resolve().name if Path(source).is_dir() else str(source).rpartition("/")[2]
-        checkpoint = _folder_checkpoint(found, name)
+        checkpoint = _folder_checkpoint(found, name, overrides)
     checkpoint.verify()
     return checkpoint
 
 
-def _folder_checkpoint(folder: Path, name: str) -> Checkpoint:
+def _folder_checkpoint(folder: Path, name: str, overrides: Overrides) -> Checkpoint:
     config = read_config(folder)
     quantization = config.quantization
     weights = FolderWeights(
@@ -170,12 +176,13 @@ def _folder_checkpoint(folder: Path, name: str) -> Checkpoint:
         quantization.scale_is_multiplier,
         config.family.tensor_prefix,
     )
-    return Checkpoint(name, folder, config, weights, read_tokenizer(folder, config))
+    pooling = overrides.pooling or read_pooling(folder)
+    return Checkpoint(name, folder, config, weights, read_tokenizer(folder, config), overrides, pooling)
 
 
 def _gguf_checkpoint(path: Path, overrides: Overrides) -> Checkpoint:
     config, weights, tokenizer = open_gguf(path, overrides)
-    return Checkpoint(path.stem, path, config, weights, tokenizer, overrides)
+    return Checkpoint(path.stem, path, config, weights, tokenizer, overrides, overrides.pooling)
 
 
 def builtin_model() -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from edgebit.errors import UsageError
 from edgebit.model.families import ACTIVATIONS
+from edgebit.model.pooling import POOLINGS
 
 I2S_BLOCKS = (128, 64)
 MODEL_FAMILIES = ("bitnet", "llama")
@@ -13,21 +14,25 @@ MODEL_FAMILIES = ("bitnet", "llama")
 
 @dataclass(frozen=True)
 class Overrides:
-    """For GGUF files, which leave these out; None: as the file says, or as files of its kind are.
+    """None: as the file says, or as files of its kind are.
 
-    ``i2s_block``: 64 for I2_S files written on ARM. ``model_family``: the layers of an architecture edgebit
-    does not know. ``activation``: of the feed-forward. Raises UsageError for a value that does not exist.
+    Of GGUF files alone, which leave these out: ``i2s_block``: 64 for I2_S files written on ARM;
+    ``model_family``: the layers of an architecture edgebit does not know; ``activation``: of the
+    feed-forward. Of every checkpoint: ``pooling``: the model makes embeddings, pooled so. Raises UsageError
+    for a value that does not exist.
     """
 
     i2s_block: int | None = None
     model_family: str | None = None
     activation: str | None = None
+    pooling: str | None = None
 
     def __post_init__(self) -> None:
         for option, value, known in (
             ("i2s-block", self.i2s_block, I2S_BLOCKS),
             ("model-family", self.model_family, MODEL_FAMILIES),
             ("activation", self.activation, ACTIVATIONS),
+            ("pooling", self.pooling, POOLINGS),
         ):
             if value is not None and value not in known:
                 raise UsageError(f"unknown --{option} {value}; known are {', '.join(map(str, known))}")
@@ -35,6 +40,10 @@ class Overrides:
     def describe(self) -> tuple[str, ...]:
         """Each that is given, "activation relu2"."""
         return tuple(f"{name} {value}" for name, value in asdict(self).items() if value is not None)
+
+    def describe_gguf(self) -> tuple[str, ...]:
+        """Those that are for GGUF files alone."""
+        return replace(self, pooling=None).describe()
 
 
 AS_THE_FILE_SAYS = Overrides()

@@ -32,6 +32,7 @@ class TokenizerFiles:
     bos_token_id: int | None
     stop_token_ids: tuple[int, ...]
     chat_template: str | None
+    eos_token_id: int | None = None  # behind a text, where the tokenizer itself puts one there
 
     @property
     def tokenizer_json(self) -> bytes:
@@ -61,6 +62,7 @@ def read_tokenizer(folder: Path, config: ModelConfig) -> TokenizerFiles:
         bos_token_id=settings.bos(config),
         stop_token_ids=settings.stops(config),
         chat_template=_chat_template(folder, settings.config or {}),
+        eos_token_id=settings.eos(),
     )
     check_range(tokenizer_files, config.vocab_size)
     return tokenizer_files
@@ -94,6 +96,14 @@ class _Settings:
         if adds or _prepends(self.tokenizer.get("post_processor"), declared):
             return self._id(declared)
         return None
+
+    def eos(self) -> int | None:
+        """The token the tokenizer itself would append, as `bos` is found."""
+        adds = (self.config or {}).get("add_eos_token")
+        appended = _appended(self.tokenizer.get("post_processor"))
+        if appended is None and adds is True:
+            appended = self._special_token("eos_token")
+        return None if appended is None or adds is False else self._id(appended)
 
     def stops(self, config: ModelConfig) -> tuple[int, ...]:
         """config ∪ generation_config ∪ the tokenizer's eos token, ascending (2B-4T: 128001 and 128009)."""
@@ -164,6 +174,21 @@ def read_chat_template(folder: Path) -> str | None:
     return _chat_template(folder, read_optional_json(folder / "tokenizer_config.json", TokenizerError) or {})
 
 
+def _appended(post_processor: Any) -> str | None:
+    """The token a tokenizer.json post-processor puts behind a single text."""
+    if not isinstance(post_processor, dict):
+        return None
+    if post_processor.get("type") == "Sequence":
+        found = (_appended(part) for part in post_processor.get("processors") or ())
+        return next((token for token in found if token is not None), None)
+    template = post_processor.get("single") or [{}]
+    try:
+        token = template[-1].get("SpecialToken", {}).get("id")
+        return token if len(template) > 1 and isinstance(token, str) else None
+    except (AttributeError, TypeError, KeyError):
+        return None  # no template: the reader of tokenizer.json says so
+
+
 def _chat_template(folder: Path, config: Mapping[str, Any]) -> str | None:
     """chat_template.jinja wins over tokenizer_config.json, as in transformers; of several "default" is it."""
     path = folder / "chat_template.jinja"
@@ -191,6 +216,7 @@ def check_range(tokenizer: TokenizerFiles, vocab_size: int) -> None:
     for token in (
         *tokenizer.stop_token_ids,
         *(() if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)),
+        *(() if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)),
     ):
         if token >= vocab_size:
             raise TokenizerError(

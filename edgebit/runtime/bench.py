@@ -19,7 +19,7 @@ from .bench_measure import Bench, Measurement, Progress, choose_workload
 from .bench_plan import PlanFacts, read_plan
 from .bench_profile import take_profile
 from .bench_report import Report
-from .engine import Engine
+from .engine import TASK_GENERATE, Engine
 from .errors import RuntimeModelError
 from .integrity import check_bundle
 from .program import run_program, show_progress
@@ -45,6 +45,8 @@ def bench(folder: Path, options: Options, progress: Progress) -> Report:
         raise RuntimeModelError(f"--threads {options.threads}: expected at least 1")
     start = perf_counter()
     manifest = check_bundle(folder)
+    if manifest["task"] != TASK_GENERATE:
+        raise RuntimeModelError(f"{folder}: bench measures models that answer, this one makes embeddings")
     check_seconds = perf_counter() - start
     plan = read_plan(manifest)
     with closing(_Opened(folder, options.threads, plan, options)) as opened:

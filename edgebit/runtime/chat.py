@@ -8,6 +8,7 @@ import sys
 from typing import Any, Dict, List, Optional, Sequence
 
 from . import load
+from .engine import TASK_GENERATE
 from .errors import RuntimeModelError
 from .model import Model
 from .program import run_program
@@ -123,6 +124,7 @@ def read_line(prompt: str) -> Optional[str]:
 def run(arguments: Sequence[str]) -> None:
     options = parser().parse_args(arguments)
     with load(options.bundle, options.threads) as model:
+        model.require_task(TASK_GENERATE)
         chat = Chat(model, options)
         if options.prompt is not None:
             chat.answer(options.prompt)

@@ -15,7 +15,7 @@ from .engine import LIBRARY, Engine
 from .errors import RuntimeModelError
 from .library import bind
 from .program import show_progress
-from .self_test import Difference, Sample, find_difference
+from .self_test import AnySample, Difference, find_difference
 from .table import threads_text
 
 FORCED = "EDGEBIT_TIER"
@@ -94,7 +94,7 @@ def runs_of(able: Sequence[str], choice: Optional[Choice]) -> List[Tuple[str, in
     return runs
 
 
-def run(folder: Path, tier: str, threads: int, samples: Sequence[Sample]) -> Run:
+def run(folder: Path, tier: str, threads: int, samples: Sequence[AnySample]) -> Run:
     """The self-test with these kernels and threads. Whatever happens is in the result."""
     what = f"self-test: {tier}, {threads_text(threads)}"
 

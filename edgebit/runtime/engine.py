@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, List, Optional, Sequence, Tuple
@@ -11,6 +12,7 @@ from typing import Any, Callable, List, Optional, Sequence, Tuple
 from .errors import ContextFullError, RuntimeModelError
 from .library import (
     ADD_BOS,
+    ADD_EOS,
     ERROR_CONTEXT,
     MESSAGE_SIZE,
     PARSE_SPECIAL,
@@ -27,6 +29,8 @@ LIBRARY = "libmodel.so"
 DECODE, PREFILL, HEAD = 0, 1, 2  # phases of the plan
 MOST_AT_ONCE = 8  # tokens that one call of `generate` gives
 LARGEST_INT32 = 2**31 - 1
+TASK_GENERATE, TASK_EMBED = "generate", "embed"
+TASKS = (TASK_GENERATE, TASK_EMBED)  # in the order of enum eb_task
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class ModelInfo:
     cache_bytes: int
     tier: str  # kernels in use
     threads: int
+    task: str = TASK_GENERATE  # what the model is for
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Engine:
             cache_bytes=info.cache_bytes,
             tier=self._library.eb_tier_name(self._model).decode(),
             threads=self._library.eb_threads(self._session),
+            task=TASKS[info.task],
         )
 
     def close(self) -> None:
@@ -143,6 +149,13 @@ class Engine:
         self._check(self._library.eb_evaluate_all(self._open(), self._ids(ids), len(ids), place))
         del place
         return memoryview(rows).cast("f", shape)
+
+    def embed(self, ids: Sequence[int]) -> array[float]:
+        """The embedding of a text: hidden_size float32 numbers, together of length 1."""
+        embedding = array("f", bytes(4 * self.info.hidden_size))
+        place = (ctypes.c_char * (4 * self.info.hidden_size)).from_buffer(embedding)
+        self._check(self._library.eb_embed(self._open(), self._ids(ids), len(ids), place))
+        return embedding
 
     def logits(self) -> bytes:
         """float32 logits [vocab_size] of the token evaluated last, as they lie in memory."""
@@ -217,10 +230,10 @@ class Engine:
 
     # ---- text ------------------------------------------------------------------------------------
 
-    def tokenize(self, text: str, add_bos: bool, special: bool) -> List[int]:
+    def tokenize(self, text: str, add_bos: bool, special: bool, add_eos: bool = False) -> List[int]:
         self._open()
         data = text.encode("utf-8", "replace")
-        flags = (ADD_BOS if add_bos else 0) | (PARSE_SPECIAL if special else 0)
+        flags = (ADD_BOS * add_bos) | (ADD_EOS * add_eos) | (PARSE_SPECIAL * special)
         capacity = len(data) + 8
 
         def call(ids: Any, room: int) -> int:

@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict
 from .errors import IntegrityError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 ALWAYS_HASHED_BYTES = 64 << 20
 BLOCK_BYTES = 1 << 20
 NO_DIGEST = "0" * 64

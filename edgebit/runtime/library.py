@@ -12,6 +12,7 @@ ERROR_CONTEXT = -3
 MESSAGE_SIZE = 512
 ADD_BOS = 1
 PARSE_SPECIAL = 2
+ADD_EOS = 4
 
 
 class Info(ctypes.Structure):
@@ -23,7 +24,7 @@ class Info(ctypes.Structure):
         ("num_layers", c_int32),
         ("context", c_int32),
         ("chunk", c_int32),
-        ("reserved", c_int32),
+        ("task", c_int32),
         ("weights_bytes", c_uint64),
         ("arena_bytes", c_uint64),
         ("cache_bytes", c_uint64),
@@ -94,6 +95,7 @@ FUNCTIONS = {
     "eb_rewind": (c_int32, [SESSION, c_int32]),
     "eb_sample": (c_int32, [SESSION, POINTER(SamplingStruct)]),
     "eb_generate": (c_int32, [SESSION, c_int32, POINTER(SamplingStruct), c_int32, IDS, c_int32]),
+    "eb_embed": (c_int32, [SESSION, IDS, c_int32, POINTER_TO_FLOATS]),
     "eb_session_speculation_stats": (None, [SESSION, POINTER(SpeculationStatsStruct)]),
     "eb_session_head_stats": (None, [SESSION, POINTER(HeadStatsStruct)]),
     "eb_session_error": (c_char_p, [SESSION]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from .context import Context
-from .engine import Engine, ModelInfo, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, Engine, ModelInfo, Sampling
 from .errors import ContextFullError, RuntimeModelError
 from .stats import HeadStats, Meter, SpeculationStats, Stats
 from .streaming import TextStream
@@ -15,9 +16,15 @@ from .streaming import TextStream
 Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
 Texts = Union[str, Sequence[str]]
 
+MAKES_EMBEDDINGS = "this model makes embeddings and does not answer: call embed(texts)"
+MAKES_NO_EMBEDDINGS = (
+    "this model makes no embeddings: compile one that does, or this one with --pooling last or mean"
+)
+
 
 class Model:
-    """A language model with one conversation in its KV cache. For one thread at a time.
+    """A language model with one conversation in its KV cache, or one that embeds texts (`info.task`). For one
+    thread at a time.
 
     Equal prompts and settings give equal text on every device. Errors are RuntimeModelError, one line each.
     """
@@ -51,6 +58,7 @@ class Model:
         context is full. What the prompt shares with the run before is not evaluated again. `speculate`: try
         guesses of several tokens in one pass where that is faster; the text is the same.
         """
+        self.require_task(TASK_GENERATE)
         ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
         return self._start(ids, max_tokens, sampling, stop, speculate)
@@ -68,6 +76,7 @@ class Model:
         speculate: bool = True,
     ) -> Iterator[str]:
         """The assistant's answer to a conversation, piece by piece; the rest as in `generate`."""
+        self.require_task(TASK_GENERATE)
         ids = self.chat_tokens(messages)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
         return self._start(ids, max_tokens, sampling, stop, speculate)
@@ -86,6 +95,28 @@ class Model:
     def head_stats(self) -> HeadStats:
         """How tokens were found among the vocabulary since the model was opened."""
         return self._engine.head_stats()
+
+    # ---- embeddings ------------------------------------------------------------------------------
+
+    def embed(self, texts: Texts) -> List[array[float]]:
+        """The embedding of each text: hidden_size float32 numbers, a vector of length 1.
+
+        The dot product of two is their similarity, from -1 to 1; numpy.array(result) is a matrix. Raises
+        ContextFullError for a text that is longer than the model's context.
+        """
+        self.require_task(TASK_EMBED)
+        return [self._embed(text) for text in ([texts] if isinstance(texts, str) else texts)]
+
+    def _embed(self, text: str) -> array[float]:
+        ids = self._engine.tokenize(text, True, False, add_eos=True)
+        if not ids:
+            raise RuntimeModelError("a text is empty: there is nothing to embed")
+        if len(ids) > self.info.context:
+            raise ContextFullError(
+                f"a text has {len(ids)} tokens, the context holds {self.info.context}: cut it into parts, "
+                "or compile the model with a longer context"
+            )
+        return self._engine.embed(ids)
 
     # ---- tokens ----------------------------------------------------------------------------------
 
@@ -107,6 +138,7 @@ class Model:
 
     def logits(self, ids: Sequence[int]) -> memoryview[float]:
         """float32 logits after each token, shape (len(ids), vocab_size); numpy.asarray shares its memory."""
+        self.require_task(TASK_GENERATE)
         self._begin_run()
         return self._context.evaluate_all(ids)
 
@@ -115,6 +147,11 @@ class Model:
     @property
     def info(self) -> ModelInfo:
         return self._engine.info
+
+    def require_task(self, task: str) -> None:
+        """Raises RuntimeModelError where the model is for something else ("generate", "embed")."""
+        if self.info.task != task:
+            raise RuntimeModelError(MAKES_EMBEDDINGS if task == TASK_GENERATE else MAKES_NO_EMBEDDINGS)
 
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""

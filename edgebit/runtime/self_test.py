@@ -1,6 +1,7 @@
-"""The self-test of a bundle: prompts whose tokens, answers and logits were recorded when it was made.
+"""The self-test of a bundle: prompts, and what was recorded for them when it was made: tokens, answers and
+logits, or embeddings.
 
-The bits of all logits are the same on every CPU tier and for every number of threads, so a device where they
+The bits of all these are the same on every CPU tier and for every number of threads, so a device where they
 are others computes wrongly, whatever its answers look like. The workstation records with the functions that
 the device compares with (edgebit/self_test.py, doctor.py); edgebit-run does the same in C.
 """
@@ -9,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, ClassVar, Dict, List, Optional, Sequence, Type, Union
 
-from .engine import Engine, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, Engine, Sampling
 from .errors import IntegrityError
 
 LONGEST_ANSWER = 8  # tokens
@@ -25,10 +26,35 @@ class Sample:
     `logits_sha256`: of float32 little-endian logits behind the prompt, then behind the answer.
     """
 
+    digest_of: ClassVar[str] = "logits"
+
     prompt: str
     tokens: List[int]
     answer: List[int]
     logits_sha256: str
+
+    @property
+    def digest(self) -> str:
+        return self.logits_sha256
+
+
+@dataclass(frozen=True)
+class EmbeddingSample:
+    """One text of a model that makes embeddings. `embedding_sha256`: of the float32 little-endian vector."""
+
+    digest_of: ClassVar[str] = "embedding"
+
+    prompt: str
+    tokens: List[int]
+    embedding_sha256: str
+
+    @property
+    def digest(self) -> str:
+        return self.embedding_sha256
+
+
+AnySample = Union[Sample, EmbeddingSample]
+SAMPLES: Dict[str, Type[AnySample]] = {TASK_GENERATE: Sample, TASK_EMBED: EmbeddingSample}
 
 
 @dataclass(frozen=True)
@@ -38,7 +64,7 @@ class Difference:
     """
 
     prompt: str
-    part: str  # "prompt", "answer" or "sha256 of the logits"
+    part: str  # "prompt", "answer", "sha256 of the logits" or "of the embedding"
     token: Optional[int]
     expected: str  # token ids, or a sha256
     found: str
@@ -48,10 +74,10 @@ class Difference:
         return f"prompt {self.prompt!r}: {place} is {self.found}, expected {self.expected}"
 
 
-def read_samples(manifest: Dict[str, Any]) -> List[Sample]:
+def read_samples(manifest: Dict[str, Any]) -> List[AnySample]:
     """The self-test of a manifest. Raises IntegrityError where it has none."""
     try:
-        samples = [Sample(**entry) for entry in manifest["self_test"]]
+        samples = [SAMPLES[manifest["task"]](**entry) for entry in manifest["self_test"]]
     except (KeyError, TypeError):
         samples = []
     if samples:
@@ -59,8 +85,20 @@ def read_samples(manifest: Dict[str, Any]) -> List[Sample]:
     raise IntegrityError("manifest.json holds no self-test: compile the model again")
 
 
-def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
+def sample_tokens(engine: Engine, prompt: str) -> List[int]:
+    """Tokens of a prompt as the task of the model has them."""
+    return engine.tokenize(prompt, True, False, add_eos=engine.info.task == TASK_EMBED)
+
+
+def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> AnySample:
     """What the model makes of a prompt that leaves room for an answer. Raises RuntimeModelError."""
+    if engine.info.task == TASK_EMBED:
+        embedding = hashlib.sha256(engine.embed(tokens).tobytes())
+        return EmbeddingSample(prompt, list(tokens), embedding.hexdigest())
+    return _answer(engine, prompt, tokens)
+
+
+def _answer(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
     digest = hashlib.sha256()
     answer: List[int] = []
     engine.rewind(0)
@@ -75,14 +113,14 @@ def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
     return Sample(prompt, list(tokens), answer, digest.hexdigest())
 
 
-def find_difference(engine: Engine, samples: Sequence[Sample], note: Note) -> Optional[Difference]:
+def find_difference(engine: Engine, samples: Sequence[AnySample], note: Note) -> Optional[Difference]:
     """The first place where the model departs from its samples, None where it gives the same.
 
     `note` hears how many samples are done. Raises RuntimeModelError where the model cannot run.
     """
     for done, sample in enumerate(samples):
         note(done)
-        tokens = engine.tokenize(sample.prompt, True, False)
+        tokens = sample_tokens(engine, sample.prompt)
         found = take_sample(engine, sample.prompt, sample.tokens) if tokens == sample.tokens else None
         difference = _compare(sample, tokens, found)
         if difference:
@@ -90,15 +128,14 @@ def find_difference(engine: Engine, samples: Sequence[Sample], note: Note) -> Op
     return None
 
 
-def _compare(sample: Sample, tokens: List[int], found: Optional[Sample]) -> Optional[Difference]:
+def _compare(sample: AnySample, tokens: List[int], found: Optional[AnySample]) -> Optional[Difference]:
     if found is None:
         return _first_other_token(sample.prompt, "prompt", sample.tokens, tokens)
-    if found.answer != sample.answer:
+    if isinstance(sample, Sample) and isinstance(found, Sample) and found.answer != sample.answer:
         return _first_other_token(sample.prompt, "answer", sample.answer, found.answer)
-    if found.logits_sha256 != sample.logits_sha256:
-        return Difference(
-            sample.prompt, "sha256 of the logits", None, sample.logits_sha256, found.logits_sha256
-        )
+    if found.digest != sample.digest:
+        part = f"sha256 of the {sample.digest_of}"
+        return Difference(sample.prompt, part, None, sample.digest, found.digest)
     return None
 
 

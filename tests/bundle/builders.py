@@ -110,6 +110,7 @@ class FakeWeights:
 class FakeModel:
     """A compiled model as edgebit.bundle.write sees it."""
 
+    task: str = "generate"
     target: Target = field(default_factory=host_target)
     weights: FakeWeights = field(default_factory=FakeWeights)
     model_facts: dict[str, str | int] = field(default_factory=lambda: {"name": "tiny", "layers": 2})

@@ -15,7 +15,8 @@ from edgebit.runtime.self_test import Sample
 
 MANIFEST = Manifest(
     edgebit="0.1.0",
-    format=1,
+    format=2,
+    task="generate",
     model={"name": "tiny – ü", "layers": 2, "context": 64, "chat": True},
     target=TargetEntry(
         "arm64", "boards", "arm64", ["aarch64"], ["dotprod", "neon"], "glibc", "linux_aarch64"
@@ -61,8 +62,8 @@ def test_every_changed_byte_is_found() -> None:
         ("", "not JSON"),
         ("[]", "not the manifest of an edgebit bundle"),
         ('{"name": "some web app"}', "not the manifest of an edgebit bundle"),
-        ('{"edgebit": "9.0", "format": 7}', "bundle format 7, this edgebit reads 1"),
-        ('{"edgebit": "0.1.0", "format": 1}', "was changed after the bundle was made"),
+        ('{"edgebit": "9.0", "format": 7}', "bundle format 7, this edgebit reads 2"),
+        ('{"edgebit": "0.1.0", "format": 2}', "was changed after the bundle was made"),
     ],
 )
 def test_what_is_no_manifest_is_named(text: str, message: str) -> None:

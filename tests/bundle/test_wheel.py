@@ -77,7 +77,7 @@ def test_the_installed_wheel_finds_its_data(wheel: Path, tmp_path: Path) -> None
         "assert edgebit.__file__.startswith(sys.argv[1]), edgebit.__file__\n"
         "assert edgebit.schedules.__file__.startswith(sys.argv[1])\n"
         "assert 'arm64' in known_targets()\n"
-        "assert all(path.is_file() for path in (*PROGRAMS, LICENSE))\n"
+        "assert all(path.is_file() for path in (*sum(PROGRAMS.values(), ()), LICENSE))\n"
         "assert public_functions(NATIVE / 'edgebit.h')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}

@@ -137,6 +137,9 @@ def test_versions_and_metadata(tmp_path: Path) -> None:
         "TernaryMatMulInteger",
         "DequantizeAccumulator",
         "BitLinear",
+        "PoolLast",
+        "PoolMean",
+        "Normalize",
     }
     assert model.metadata.name == "somebody"
     assert model.metadata.family == "bitnet"

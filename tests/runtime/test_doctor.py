@@ -152,7 +152,7 @@ def test_a_missing_file_of_the_loader_is_named(bundle_copy: Path) -> None:
     assert "engine" in result.stdout
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"edgebit": "9", "format": 1}'])
+@pytest.mark.parametrize("text", ["", "{}", '{"edgebit": "9", "format": 2}'])
 def test_a_damaged_manifest_is_named_and_the_machine_looked_at_all_the_same(
     bundle_copy: Path, text: str
 ) -> None:

@@ -353,7 +353,7 @@ def test_a_plan_whose_lm_head_reads_elsewhere_is_refused(kind: str) -> None:
         for wrong in (len(weights.data) + 64, 2**64 - 64, getattr(weights.head, name) + 4):
             assert refusal(weights, **{name: wrong}) == "reads outside the weights"
     assert refusal(weights, hidden=2**32) == "reads outside the arena"
-    assert refusal(weights, kind=4) == "is of no kind"
+    assert refusal(weights, kind=5) == "is of no kind"
     for wrong in (0, 65, 2**31):
         assert refusal(weights, width=wrong) == "has a width that is no multiple of 64"
     kernels = {

@@ -125,9 +125,9 @@ def test_a_folder_without_manifest_is_not_a_bundle(tmp_path: Path) -> None:
         (b"\xff\xfe", "manifest.json cannot be read: "),
         (b"[]", "manifest.json is not the manifest of an edgebit bundle"),
         (b"{}", "manifest.json is not the manifest of an edgebit bundle"),
-        (b'{"edgebit": "9"}', "manifest.json has format None, this loader reads format 1"),
-        (b'{"edgebit": "9", "format": 2}', "manifest.json has format 2, this loader reads format 1"),
-        (b'{"edgebit": "9", "format": 1}', "manifest.json is damaged: sha256 "),
+        (b'{"edgebit": "9"}', "manifest.json has format None, this loader reads format 2"),
+        (b'{"edgebit": "9", "format": 3}', "manifest.json has format 3, this loader reads format 2"),
+        (b'{"edgebit": "9", "format": 2}', "manifest.json is damaged: sha256 "),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: bytes, sentence: str) -> None:

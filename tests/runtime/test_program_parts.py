@@ -243,8 +243,8 @@ def test_a_manifest_that_was_made_to_deceive_is_refused(probe: Path, bundle_copy
         None,
     ]
     tables = [{**table, "files": each} for each in files]
-    tables += [{**table, "format": 2}, {**table, "format": "1"}, {**table, "target": []}]
-    tables += [{**table, "target": {"architecture": "vax\0"}}, {"edgebit": 1, "format": 1}, {}]
+    tables += [{**table, "format": 3}, {**table, "format": "1"}, {**table, "target": []}]
+    tables += [{**table, "target": {"architecture": "vax\0"}}, {"edgebit": 1, "format": 2}, {}]
     records = [signed(each) for each in tables]
     records += [b"[]", b"7", b"", b'"edgebit"', signed(table).replace(b'"sha256"', b'"sha257"', 1)]
     assert ask(probe, [signed(table)], "manifest", str(bundle_copy)) == ["fine"]

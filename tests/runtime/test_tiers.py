@@ -94,7 +94,7 @@ def test_the_tier_in_use_has_a_name(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(toy_weights())
     toy = Toy(tmp_path)
     assert toy.library.eb_tier_name(toy.model).decode() == choose(toy_library().eb_probe_features())[0]
-    assert toy.library.eb_version() == b"1.1"
+    assert toy.library.eb_version() == b"1.2"
 
 
 # ---- plans ---------------------------------------------------------------------------------------
@@ -161,3 +161,38 @@ def test_messages_are_formatted_and_cut() -> None:
     assert out.value == b"<text|-2147483648|18446744073709551615>"
     toy_library().eb_probe_message(out, 10, b"text", 7, 0)
     assert out.value == b"<text|7|0"
+
+
+class PoolingStruct(ctypes.Structure):
+    """eb_pooling of plan.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in ("kind", "width", "normalize")),
+        ("state", ctypes.c_uint64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({}, ""),
+        ({"kind": 0}, "pooling is of no kind"),
+        ({"kind": 3}, "pooling is of no kind"),
+        ({"width": 0}, "pooling has a width that is no multiple of 64"),
+        ({"width": 80}, "pooling has a width that is no multiple of 64"),
+        ({"width": 2**31}, "pooling has a width that is no multiple of 64"),
+        ({"normalize": 99}, "pooling names a kernel that is not there"),
+        ({"state": 32}, "pooling reads outside the arena"),
+        ({"state": 2**64 - 64}, "pooling reads outside the arena"),
+        ({"width": 1 << 20}, "pooling reads outside the arena"),
+        ({"with_head": 1}, "lm_head stands beside a pooling"),
+    ],
+)
+def test_a_plan_whose_pooling_is_damaged_is_refused(wrong: dict[str, int], reason: str) -> None:
+    fields = {"kind": 2, "width": 64, "normalize": 0, "state": 64, "with_head": 0, **wrong}
+    with_head = fields.pop("with_head")
+    error = ctypes.create_string_buffer(256)
+    pooling = PoolingStruct(**fields)
+    accepted = toy_library().eb_probe_pooling(ctypes.byref(pooling), with_head, error, 256)
+    assert bool(accepted) == (not reason)
+    assert error.value.decode().removeprefix("libmodel.so is damaged: its ") == reason

@@ -103,6 +103,7 @@ class ToyModel:
         own = {"x86_64": ("avx512vnni", "avx2"), "arm64": ("dotprod",)}.get(target.architecture, ())
         self.objects: Mapping[str, list[bytes]] = {tier: [] for tier in (*own, "baseline")}  # in toy_plan.c
         self.weights = ToyWeights(toy_weights(followers=table))
+        self.task = "generate"
         self.model_facts: Facts = {"name": "toy", "context": CONTEXT}
         self.plan_summary: Facts = PLAN
         self.memory: Facts = {"weights": self.weights.size}

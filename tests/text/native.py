@@ -15,7 +15,7 @@ import numpy as np
 
 NATIVE = Path(__file__).parents[2] / "edgebit" / "runtime" / "native"
 SOURCES = ("tokenizer", "split", "merge", "utf8", "normalize", "chat", "noise", "sampler", "message")
-BOS, SPECIAL = 1, 2
+BOS, SPECIAL, EOS = 1, 2, 4
 INVALID, REFUSED = -1, -3
 
 

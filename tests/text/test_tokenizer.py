@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 from edgebit.bundle.text import build_text_table
 from edgebit.errors import TokenizerError
 from tests.text import tokenizers_for_tests as make
-from tests.text.native import BOS, INVALID, SPECIAL, Text, library
+from tests.text.native import BOS, EOS, INVALID, SPECIAL, Text, library
 
 
 @pytest.fixture(scope="module")
@@ -221,15 +221,19 @@ def test_what_cannot_be_represented_is_refused(content: object, reason: str) -> 
         build_text_table(content(), None, None, [])
 
 
-def test_a_token_after_the_text_is_refused() -> None:
+def test_a_token_after_the_text_is_for_embeddings_and_two_are_refused() -> None:
     tokenizer = make.llama3().from_str(make.llama3().to_str())
     from tokenizers.processors import TemplateProcessing
 
     end = "<|end_of_text|>"
-    tokenizer.post_processor = TemplateProcessing(
-        single=f"$A {end}", special_tokens=[(end, tokenizer.token_to_id(end))]
-    )
-    with pytest.raises(TokenizerError, match=r"text \+ special"):
+    end_id = tokenizer.token_to_id(end)
+    tokenizer.post_processor = TemplateProcessing(single=f"$A {end}", special_tokens=[(end, end_id)])
+    native = Text(build_text_table(make.content(tokenizer), None, None, [], eos_id=end_id))
+    for text in ("", "Hello, world", "a 🙂"):
+        assert native.tokenize(text, EOS) == tokenizer.encode(text).ids
+        assert native.tokenize(text) == tokenizer.encode(text, add_special_tokens=False).ids
+    tokenizer.post_processor = TemplateProcessing(single=f"$A {end} {end}", special_tokens=[(end, end_id)])
+    with pytest.raises(TokenizerError, match=r"text \+ special \+ special"):
         build_text_table(make.content(tokenizer), None, None, [])
 
 

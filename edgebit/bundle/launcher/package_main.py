@@ -1,16 +1,21 @@
-"""`python -m PACKAGE [chat|doctor|bench] [OPTIONS]`: the programs of a bundle; chat where none is named."""
+"""The programs of a bundle: `python -m PACKAGE [chat|embed|doctor|bench] [OPTIONS]`.
+
+Where none is named: chat, or embed where the model makes embeddings.
+"""
 
 import importlib
+import os
 import sys
 
 from . import FOLDER
 
-PROGRAMS = ("bench", "chat", "doctor")
+PROGRAMS = ("bench", "chat", "doctor", "embed")
 
 
 def main(arguments):
     named = bool(arguments) and arguments[0] in PROGRAMS
-    program = arguments[0] if named else "chat"
+    usual = "embed" if os.path.exists(os.path.join(FOLDER, "embed.py")) else "chat"
+    program = arguments[0] if named else usual
     module = importlib.import_module(".edgebit_runtime." + program, __package__)
     return module.main([FOLDER] + arguments[named:])
 

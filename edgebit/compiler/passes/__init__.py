@@ -10,6 +10,7 @@ from edgebit.compiler.passes.fuse_head import FuseHead
 from edgebit.compiler.passes.fuse_head_norm import FuseHeadNorm
 from edgebit.compiler.passes.fuse_linear import FuseLinear
 from edgebit.compiler.passes.fuse_norm_quantize import FuseNormQuantize
+from edgebit.compiler.passes.fuse_pooling import FusePooling
 from edgebit.compiler.passes.fuse_residual import FuseResidual
 from edgebit.compiler.passes.fuse_scale import FuseScale
 from edgebit.compiler.passes.rewrite import Rewrite
@@ -18,6 +19,7 @@ PASSES: tuple[Rewrite, ...] = (
     FuseEmbedding(),
     FuseScale(),
     FuseHead(),
+    FusePooling(),
     FuseHeadNorm(),
     FuseNormQuantize(),
     FuseLinear(),

@@ -165,9 +165,25 @@ static const char *head_fault(const eb_plan *plan) {
   return NULL;
 }
 
-static int check_head(const eb_plan *plan, char *error, int32_t error_size) {
-  const char *fault = head_fault(plan);
-  if (fault) eb_message(error, error_size, "libmodel.so is damaged: its lm_head %s", fault);
+/* What is wrong with how embeddings are made; NULL: nothing. */
+static const char *pooling_fault(const eb_plan *plan) {
+  const eb_pooling *pooling = &plan->pooling;
+  uint64_t row = (uint64_t)pooling->width * sizeof(float);
+  if (pooling->kind != EB_POOL_LAST && pooling->kind != EB_POOL_MEAN) return "is of no kind";
+  if (pooling->width < plan->hidden_size || pooling->width % 64 || pooling->width > 1u << 24)
+    return "has a width that is no multiple of 64";
+  if (pooling->normalize >= plan->kernel_count) return "names a kernel that is not there";
+  if (pooling->state % EB_ALIGNMENT || !bytes_fit(pooling->state, 2 * row, plan->arena_bytes))
+    return "reads outside the arena";
+  return NULL;
+}
+
+static int check_end(const eb_plan *plan, char *error, int32_t error_size) {
+  const int embeds = plan->logits.kind == EB_HEAD_NONE;
+  const char *fault = embeds ? pooling_fault(plan) : head_fault(plan);
+  if (!fault && !embeds && plan->pooling.kind != EB_POOL_NONE) fault = "stands beside a pooling";
+  if (fault)
+    eb_message(error, error_size, "libmodel.so is damaged: its %s %s", embeds ? "pooling" : "lm_head", fault);
   return !fault;
 }
 
@@ -197,5 +213,5 @@ int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
   step_list head = {plan, "head", plan->head, plan->head_steps, 1, plan->chunk};
   return check_tiers(plan, error, error_size) && check_steps(decode, error, error_size) &&
          check_steps(prefill, error, error_size) && check_steps(head, error, error_size) &&
-         check_head(plan, error, error_size);
+         check_end(plan, error, error_size);
 }

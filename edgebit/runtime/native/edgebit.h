@@ -29,6 +29,9 @@
  * UTF-8; what is not becomes U+FFFD. Logits are the same bits on every tier, with every number of threads and however
  * the tokens are cut into calls.
  *
+ * Tasks. A model made for embeddings (eb_model_info.task) answers eb_embed alone: calls that append tokens or sample give
+ * EB_ERROR_TASK, as eb_embed does of every other model.
+ *
  * Pointers are not NULL and handles are open, where nothing else is said.
  */
 #ifndef EDGEBIT_H
@@ -54,10 +57,17 @@ enum eb_error {
   EB_ERROR_TOKEN = -2,    /* a token id outside the vocabulary */
   EB_ERROR_CONTEXT = -3,  /* the tokens do not fit into what is left of the context */
   EB_ERROR_TEXT = -4,     /* a conversation the chat template refuses, no memory for it, or no tokenizer.bin */
-  EB_ERROR_PROCESS = -5   /* the session was opened before a fork(), in another process */
+  EB_ERROR_PROCESS = -5,  /* the session was opened before a fork(), in another process */
+  EB_ERROR_TASK = -6      /* the model is for something else: see eb_model_info.task */
 };
 
 /* ---- model ------------------------------------------------------------------------------------------------ */
+
+/* What a model is for, and so which calls it answers. */
+enum eb_task {
+  EB_TASK_GENERATE, /* tokens behind tokens: eb_evaluate, eb_sample, ... */
+  EB_TASK_EMBED     /* a vector for a text: eb_embed */
+};
 
 typedef struct eb_model_info {
   int32_t vocab_size;
@@ -65,7 +75,7 @@ typedef struct eb_model_info {
   int32_t num_layers;
   int32_t context;        /* tokens a session can hold */
   int32_t chunk;          /* tokens evaluated together in a prompt */
-  int32_t reserved;
+  int32_t task;           /* enum eb_task */
   uint64_t weights_bytes; /* mapped from weights.bin, shared by all processes */
   uint64_t arena_bytes;   /* activations of one session */
   uint64_t cache_bytes;   /* KV cache of one session when the context is full; grows as it is touched */
@@ -168,6 +178,12 @@ typedef struct eb_speculation_stats {
 
 EB_API void eb_session_speculation_stats(const eb_session *session, eb_speculation_stats *stats);
 
+/* Writes the embedding of a text of n >= 1 tokens (eb_tokenize with EB_ADD_BOS | EB_ADD_EOS) to
+ * embedding[hidden_size]: a vector of length 1. The text may be longer than `chunk`, not than the context. Texts do not
+ * know of each other: the session is empty before and after. Returns 0, or EB_ERROR_TASK of a model that makes none, or
+ * an error as eb_evaluate does. */
+EB_API int32_t eb_embed(eb_session *session, const int32_t *tokens, int32_t n, float *embedding);
+
 /* The sentence that belongs to the last negative code of this session; "" when there was none. Valid until the next
  * call with the session. */
 EB_API const char *eb_session_error(const eb_session *session);
@@ -176,7 +192,8 @@ EB_API const char *eb_session_error(const eb_session *session);
 
 enum eb_tokenize_flags {
   EB_ADD_BOS = 1,      /* begin with the beginning-of-sequence token, where the model has one */
-  EB_PARSE_SPECIAL = 2 /* read "<|eot_id|>" and the like as special tokens, not as text */
+  EB_PARSE_SPECIAL = 2, /* read "<|eot_id|>" and the like as special tokens, not as text */
+  EB_ADD_EOS = 4 /* end with the token that the model's tokenizer puts behind a text, where it puts one */
 };
 
 /* Token ids of `bytes` bytes of UTF-8. Returns the count needed (may be more than `capacity`; ids beyond it are not

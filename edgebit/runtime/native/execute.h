@@ -17,6 +17,10 @@ typedef struct eb_execution {
   void *trace_user;
 } eb_execution;
 
+static inline enum eb_task eb_task_of(const eb_plan *plan) {
+  return plan->pooling.kind == EB_POOL_NONE ? EB_TASK_GENERATE : EB_TASK_EMBED;
+}
+
 /* One list of steps over the tokens of a pass. */
 typedef struct eb_walk {
   int32_t phase; /* enum eb_phase, for the trace */

@@ -20,7 +20,7 @@ static int32_t sample_rows(eb_session *session, const eb_draft *draft, const eb_
 int32_t eb_generate(eb_session *session, int32_t token, const eb_sampling *sampling, int32_t speculate, int32_t *out,
                     int32_t capacity) {
   if (!session || !out || capacity < 1) return EB_ERROR_ARGUMENT;
-  int32_t failed = eb_check_tokens(session, &token, 1);
+  int32_t failed = eb_check_tokens(session, EB_TASK_GENERATE, &token, 1);
   if (!failed) failed = eb_check_sampling(session, sampling);
   if (failed) return failed;
   const eb_plan *plan = session->model->plan;

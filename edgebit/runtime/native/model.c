@@ -5,7 +5,7 @@
 #include "message.h"
 #include "port.h"
 
-#define EB_VERSION "1.1"
+#define EB_VERSION "1.2"
 
 /* ---- opening ---------------------------------------------------------------------------------------------- */
 
@@ -130,6 +130,7 @@ void eb_info(const eb_model *model, eb_model_info *info) {
       .num_layers = (int32_t)plan->num_layers,
       .context = (int32_t)plan->context,
       .chunk = (int32_t)plan->chunk,
+      .task = (int32_t)eb_task_of(plan),
       .weights_bytes = plan->weights_bytes,
       .arena_bytes = plan->arena_bytes,
       .cache_bytes = plan->cache_bytes,

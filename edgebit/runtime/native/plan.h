@@ -3,8 +3,9 @@
  * A plan is three lists of steps. All threads walk a list together with a barrier after each step:
  *   decode   one token                        (token count = 1)
  *   prefill  1..chunk tokens of a prompt      (token count = n)
- *   head     hidden state of one token of the pass, normalised for the lm_head
- *            (row = its index in the pass; token count = 1, position = its own); the logits are head.c's
+ *   head     hidden state of one token of the pass, normalised for the lm_head, or pooled into an embedding
+ *            (row = its index in the pass; token count = 1, position = its own); the logits are head.c's, the
+ *            embedding is embed.c's
  * A step is one kernel over `units` of work, given to threads in contiguous runs of whole grains. A step that is done
  * everywhere is cheaper to repeat than to wait for: each thread does all of it into its own scratch, and no barrier
  * follows.
@@ -15,7 +16,7 @@
 
 #include <stdint.h>
 
-#define EB_PLAN_FORMAT 3
+#define EB_PLAN_FORMAT 4
 #define EB_WEIGHTS_FORMAT 1
 #define EB_WEIGHTS_MAGIC "EDGEBITW"
 #define EB_BUFFERS 8
@@ -100,7 +101,8 @@ enum eb_head_kind {
   EB_HEAD_FULL,  /* a bfloat16 table */
   EB_HEAD_EXACT, /* the same table as two lossless planes, of which certified screening reads the first */
   EB_HEAD_INT8,  /* an int8 table: lossy */
-  EB_HEAD_S4     /* planes as EB_HEAD_EXACT has them, and codes of 4 bits that are screened before the first */
+  EB_HEAD_S4,    /* planes as EB_HEAD_EXACT has them, and codes of 4 bits that are screened before the first */
+  EB_HEAD_NONE   /* no logits: the model makes embeddings */
 };
 
 typedef struct eb_head {
@@ -127,6 +129,20 @@ typedef struct eb_head {
   uint64_t code_bounds;
 } eb_head;
 
+/* How the hidden states of a text become one vector. */
+enum eb_pooling_kind {
+  EB_POOL_NONE, /* they do not: the model has logits */
+  EB_POOL_LAST, /* the head steps take the state of the last token */
+  EB_POOL_MEAN  /* the head steps add up the states of all tokens, in their order */
+};
+
+typedef struct eb_pooling {
+  uint32_t kind;
+  uint32_t width;     /* floats of a hidden state, a multiple of 64 */
+  uint32_t normalize; /* kernel normalize, an index into eb_tier.kernels */
+  uint64_t state;     /* arena: float [2][width]: what the head steps pooled, and behind it the embedding */
+} eb_pooling;
+
 typedef struct eb_plan {
   uint32_t format;       /* EB_PLAN_FORMAT */
   uint32_t vocab_size;
@@ -146,6 +162,7 @@ typedef struct eb_plan {
   const eb_step *head;
   uint32_t head_steps;
   eb_head logits;
+  eb_pooling pooling;
   const eb_tier *tiers; /* best first; the last requires nothing that a CPU the target serves may lack */
   uint32_t tier_count;
   uint32_t kernel_count; /* of every tier */

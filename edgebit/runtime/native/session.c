@@ -15,8 +15,9 @@ static uint64_t lay_out(eb_session *session, uint64_t start, int32_t threads) {
   base[EB_ARENA] = eb_take(&next, plan->arena_bytes);
   base[EB_SCRATCH] = eb_take(&next, scratch * (uint64_t)threads);
   base[EB_TOKENS] = eb_take(&next, eb_space_bytes(plan, EB_TOKENS));
-  session->logits = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(float));
-  session->sampler_scratch = eb_take(&next, (uint64_t)plan->vocab_size * sizeof(uint64_t));
+  const uint64_t logits = plan->logits.kind == EB_HEAD_NONE ? 0 : plan->vocab_size;
+  session->logits = eb_take(&next, logits * sizeof(float));
+  session->sampler_scratch = eb_take(&next, logits * sizeof(uint64_t));
   session->speculation.history = eb_take(&next, (uint64_t)plan->context * sizeof(int32_t));
   session->execution.scratch_stride = scratch;
   session->tokens = (int32_t *)(void *)base[EB_TOKENS];
@@ -124,8 +125,17 @@ int32_t eb_session_check(eb_session *session) {
   return EB_ERROR_PROCESS;
 }
 
-int32_t eb_check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
+int32_t eb_check_task(eb_session *session, enum eb_task task) {
+  if (eb_task_of(session->model->plan) == task) return 0;
+  eb_message(session->error, sizeof session->error,
+             task == EB_TASK_EMBED ? "this model makes no embeddings: it continues text"
+                                   : "this model makes embeddings: it does not continue text");
+  return EB_ERROR_TASK;
+}
+
+int32_t eb_check_tokens(eb_session *session, enum eb_task task, const int32_t *tokens, int32_t n) {
   const eb_plan *plan = session->model->plan;
+  if (eb_check_task(session, task)) return EB_ERROR_TASK;
   if (!tokens || n < 1) {
     eb_message(session->error, sizeof session->error, "%d tokens to evaluate: expected at least one", (int)n);
     return EB_ERROR_ARGUMENT;
@@ -147,7 +157,7 @@ int32_t eb_check_tokens(eb_session *session, const int32_t *tokens, int32_t n) {
 }
 
 /* Chunks of about the same size: no prompt ends in one of a few tokens, which cost more each. */
-static int32_t chunk_of(const eb_session *session, int32_t left) {
+int32_t eb_chunk_of(const eb_session *session, int32_t left) {
   int32_t most = (int32_t)session->model->plan->chunk;
   int32_t chunks = (left - 1) / most + 1;
   return (left - 1) / chunks + 1;
@@ -155,10 +165,10 @@ static int32_t chunk_of(const eb_session *session, int32_t left) {
 
 static int32_t append(eb_session *session, const int32_t *tokens, int32_t n, int with_logits) {
   if (!session) return EB_ERROR_ARGUMENT;
-  int32_t failed = eb_check_tokens(session, tokens, n);
+  int32_t failed = eb_check_tokens(session, EB_TASK_GENERATE, tokens, n);
   if (failed) return failed;
   for (int32_t done = 0, count; done < n; done += count) {
-    count = chunk_of(session, n - done);
+    count = eb_chunk_of(session, n - done);
     eb_run_chunk(session, tokens + done, count, with_logits && done + count == n);
     session->position += count;
     session->last_row = with_logits ? count - 1 : -1;
@@ -173,11 +183,11 @@ int32_t eb_append(eb_session *session, const int32_t *tokens, int32_t n) { retur
 
 int32_t eb_evaluate_all(eb_session *session, const int32_t *tokens, int32_t n, float *logits) {
   if (!session || !logits) return EB_ERROR_ARGUMENT;
-  int32_t failed = eb_check_tokens(session, tokens, n);
+  int32_t failed = eb_check_tokens(session, EB_TASK_GENERATE, tokens, n);
   if (failed) return failed;
   size_t vocab_size = session->model->plan->vocab_size;
   for (int32_t done = 0, count; done < n; done += count) {
-    count = chunk_of(session, n - done);
+    count = eb_chunk_of(session, n - done);
     eb_run_chunk(session, tokens + done, count, count);
     eb_lm_head_logits(&session->lm_head, 0, count, logits + (size_t)done * vocab_size);
     session->position += count;
@@ -233,6 +243,7 @@ int32_t eb_check_sampling(eb_session *session, const eb_sampling *sampling) {
 }
 
 static int32_t check_logits(eb_session *session) {
+  if (eb_check_task(session, EB_TASK_GENERATE)) return EB_ERROR_TASK;
   if (session->last_row >= 0) return eb_session_check(session);
   eb_message(session->error, sizeof session->error, "there are no logits to sample from: evaluate a token first");
   return EB_ERROR_ARGUMENT;

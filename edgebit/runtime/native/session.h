@@ -35,11 +35,15 @@ struct eb_session {
   char error[256];
 };
 
-/* Give 0, or an error code with its sentence: the session is of this process; n tokens can be appended; these are
- * settings to sample with. */
+/* Give 0, or an error code with its sentence: the session is of this process; the model is for `task`; it is, and n
+ * tokens can be appended; these are settings to sample with. */
 int32_t eb_session_check(eb_session *session);
-int32_t eb_check_tokens(eb_session *session, const int32_t *tokens, int32_t n);
+int32_t eb_check_task(eb_session *session, enum eb_task task);
+int32_t eb_check_tokens(eb_session *session, enum eb_task task, const int32_t *tokens, int32_t n);
 int32_t eb_check_sampling(eb_session *session, const eb_sampling *sampling);
+
+/* Tokens of the next chunk of `left`. */
+int32_t eb_chunk_of(const eb_session *session, int32_t left);
 
 /* Runs one chunk at the position, which stays, and leaves the hidden states of its last `rows` tokens. */
 void eb_run_chunk(eb_session *session, const int32_t *tokens, int32_t count, int32_t rows);

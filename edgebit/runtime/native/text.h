@@ -11,7 +11,7 @@
 
 #include "port.h"
 
-enum { EB_TEXT_FORMAT = 1 };
+enum { EB_TEXT_FORMAT = 2 };
 
 /* Results below zero. */
 enum {
@@ -30,7 +30,7 @@ enum { EB_TEXT_IGNORE_MERGES = 1, EB_TEXT_NFC = 2 };
 enum { EB_TOKEN_SPECIAL = 1, EB_TOKEN_STOP = 2 };
 
 /* Flags of eb_text_tokenize. */
-enum { EB_TOKENIZE_BOS = 1, EB_TOKENIZE_SPECIAL = 2 };
+enum { EB_TOKENIZE_BOS = 1, EB_TOKENIZE_SPECIAL = 2, EB_TOKENIZE_EOS = 4 };
 
 enum {
   EB_SECTION_TOKEN_OFFSETS,    /* u32[token_count + 1]: token i is bytes [offset[i], offset[i+1]) of TOKEN_BYTES */
@@ -64,6 +64,8 @@ typedef struct {
   uint64_t file_bytes;
   uint32_t split, flags, token_count;
   int32_t bos; /* -1: the tokenizer puts nothing in front */
+  int32_t eos; /* -1: the tokenizer puts nothing behind a text */
+  uint32_t zero;
   eb_text_section sections[EB_SECTION_COUNT];
 } eb_text_header;
 

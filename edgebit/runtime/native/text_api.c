@@ -13,7 +13,8 @@ int32_t eb_tokenize(const eb_model *model, const char *utf8, int32_t bytes, int3
                     int32_t capacity) {
   if (!has_text(model)) return EB_ERROR_TEXT;
   if (bytes < 0 || capacity < 0 || (bytes && !utf8) || (capacity && !ids)) return EB_ERROR_ARGUMENT;
-  int32_t text_flags = (flags & EB_ADD_BOS ? EB_TOKENIZE_BOS : 0) | (flags & EB_PARSE_SPECIAL ? EB_TOKENIZE_SPECIAL : 0);
+  int32_t text_flags = (flags & EB_ADD_BOS ? EB_TOKENIZE_BOS : 0) | (flags & EB_ADD_EOS ? EB_TOKENIZE_EOS : 0) |
+                       (flags & EB_PARSE_SPECIAL ? EB_TOKENIZE_SPECIAL : 0);
   return public_code(eb_text_tokenize(&model->text, utf8, bytes, text_flags, ids, capacity));
 }
 

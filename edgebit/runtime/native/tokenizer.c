@@ -207,6 +207,7 @@ int32_t eb_text_tokenize(const eb_text *text, const char *utf8, int32_t bytes, i
   eb_output out = {ids, capacity, 0, 0, NULL, NULL, 0};
   if ((flags & EB_TOKENIZE_BOS) && text->header->bos >= 0) eb_output_add(&out, text->header->bos);
   eb_tokenize_into(text, (const uint8_t *)utf8, bytes, flags & EB_TOKENIZE_SPECIAL, &out);
+  if ((flags & EB_TOKENIZE_EOS) && text->header->eos >= 0) eb_output_add(&out, text->header->eos);
   eb_output_release(&out);
   return out.failed ? EB_TEXT_MEMORY : out.count;
 }

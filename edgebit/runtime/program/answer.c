@@ -36,6 +36,20 @@ void engine_close(engine *open) {
   free(open->held);
 }
 
+int32_t *engine_tokens(const engine *open, const char *text, int32_t *count) {
+  size_t size = strlen(text);
+  int32_t flags = open->info.task == EB_TASK_EMBED ? EB_ADD_BOS | EB_ADD_EOS : EB_ADD_BOS;
+  int32_t *ids = NULL;
+  for (int32_t room = 256; size <= INT32_MAX; room = *count) {
+    ids = grown(ids, (size_t)room, sizeof *ids);
+    *count = eb_tokenize(open->model, text, (int32_t)size, flags, ids, room);
+    if (*count >= 0 && *count <= room) return ids;
+    if (*count < 0) break;
+  }
+  free(ids);
+  return NULL;
+}
+
 /* ---- the KV cache ----------------------------------------------------------------------------------------- */
 
 /* Keeps the longest beginning that `ids` share with the cache, but one token: logits come from an evaluation. */

@@ -46,6 +46,10 @@ typedef struct {
 engine engine_open(const char *bundle, int32_t threads);
 void engine_close(engine *open);
 
+/* Tokens of a text as the task of the model has it: a prompt, or a text to embed. NULL where the model has no tokenizer or
+ * the text is too long. */
+int32_t *engine_tokens(const engine *open, const char *text, int32_t *count);
+
 /* Continues `count` tokens until a stop token or text, max_tokens, the end of the context or an interrupt. */
 enum answer_end answer(engine *open, const int32_t *ids, int32_t count, const answer_settings *settings,
                        answer_sink sink, answer_figures *figures, char error[MESSAGE_BYTES]);

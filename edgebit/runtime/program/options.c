@@ -13,6 +13,7 @@ const char OPTIONS_HELP[] =
     "\n"
     "  (nothing else)        a conversation; /help shows its commands\n"
     "  -p, --prompt TEXT     answer this message and leave\n"
+    "                        (a model that makes embeddings: print that of TEXT, or of each line of stdin)\n"
     "      --raw             continue the text of --prompt, without the chat format\n"
     "      --bench           measure the speed of the model and of the memory\n"
     "      --doctor          check the files and let the model answer its recorded prompts\n"

@@ -81,34 +81,58 @@ static int take_sample(const engine *open, const tokens *prompt, tokens *found, 
   return fine;
 }
 
-static int tokenize(const engine *open, const char *prompt, tokens *found) {
-  size_t size = strlen(prompt);
-  if (size > INT32_MAX) return 0;
-  found->count = eb_tokenize(open->model, prompt, (int32_t)size, EB_ADD_BOS, NULL, 0);
-  if (found->count < 0) return 0;
-  found->ids = grown(NULL, (size_t)found->count, sizeof *found->ids);
-  return eb_tokenize(open->model, prompt, (int32_t)size, EB_ADD_BOS, found->ids, found->count) == found->count;
+/* The sha256 of the embedding of a text; 0 where the model cannot run. */
+static int hash_embedding(const engine *open, const tokens *text, char digest[SHA256_TEXT]) {
+  float *embedding = grown(NULL, (size_t)open->info.hidden_size, sizeof *embedding);
+  int fine = !eb_embed(open->session, text->ids, text->count, embedding);
+  sha256 hash;
+  sha256_begin(&hash);
+  if (fine) sha256_add(&hash, embedding, (size_t)open->info.hidden_size * sizeof *embedding);
+  sha256_end(&hash, digest);
+  free(embedding);
+  return fine;
 }
 
-static int run_sample(const engine *open, const char *prompt, const tokens *ids, const tokens *answer,
-                      const char *logits, char *error) {
-  tokens own = {0};
+/* What was recorded of one prompt. */
+typedef struct {
+  const char *prompt;
+  const char *digest; /* of logits, or of the embedding */
+  tokens ids, answer;
+} sample;
+
+/* The digest of what the model makes of a prompt with the tokens it should have; 0 and a sentence where it makes
+ * something else. */
+static int run_tokens(const engine *open, const sample *expected, char digest[SHA256_TEXT], char *error) {
   int32_t room[LONGEST_ANSWER];
   tokens found = {room, 0};
-  char digest[SHA256_TEXT];
-  int fine = tokenize(open, prompt, &own);
-  if (!fine) snprintf(error, SENTENCE_BYTES, "prompt '%.200s' cannot be tokenized", prompt);
-  if (fine) fine = compare(prompt, "prompt", ids, &own, error);
-  free(own.ids);
-  if (!fine) return 0;
-  if (!take_sample(open, ids, &found, digest)) {
-    snprintf(error, SENTENCE_BYTES, "%s", eb_session_error(open->session));
-    return 0;
-  }
-  if (!compare(prompt, "answer", answer, &found, error)) return 0;
-  if (!strcmp(digest, logits)) return 1;
-  snprintf(error, SENTENCE_BYTES, "prompt '%.200s': sha256 of the logits is %s, expected %s", prompt, digest, logits);
+  const int embeds = open->info.task == EB_TASK_EMBED;
+  if (embeds ? hash_embedding(open, &expected->ids, digest) : take_sample(open, &expected->ids, &found, digest))
+    return embeds || compare(expected->prompt, "answer", &expected->answer, &found, error);
+  snprintf(error, SENTENCE_BYTES, "%s", eb_session_error(open->session));
   return 0;
+}
+
+static int run_sample(const engine *open, const sample *expected, char *error) {
+  tokens own = {0};
+  char digest[SHA256_TEXT];
+  own.ids = engine_tokens(open, expected->prompt, &own.count);
+  int fine = own.ids != NULL;
+  if (!fine) snprintf(error, SENTENCE_BYTES, "prompt '%.200s' cannot be tokenized", expected->prompt);
+  if (fine) fine = compare(expected->prompt, "prompt", &expected->ids, &own, error);
+  free(own.ids);
+  if (!fine || !run_tokens(open, expected, digest, error)) return 0;
+  if (!strcmp(digest, expected->digest)) return 1;
+  snprintf(error, SENTENCE_BYTES, "prompt '%.200s': sha256 of the %s is %s, expected %s", expected->prompt,
+           open->info.task == EB_TASK_EMBED ? "embedding" : "logits", digest, expected->digest);
+  return 0;
+}
+
+/* One member of manifest.self_test; 0 where it is of another kind than the task of the model has. */
+static int read_sample(const json *table, const json_value *from, int32_t task, sample *to) {
+  to->prompt = json_text(json_member(table, from, "prompt"));
+  to->digest = json_text(json_member(table, from, task == EB_TASK_EMBED ? "embedding_sha256" : "logits_sha256"));
+  return to->prompt && to->digest && read_tokens(table, json_member(table, from, "tokens"), &to->ids) &&
+         (task == EB_TASK_EMBED || read_tokens(table, json_member(table, from, "answer"), &to->answer));
 }
 
 int self_test_run(const manifest *from, engine *open, char error[SENTENCE_BYTES]) {
@@ -116,18 +140,14 @@ int self_test_run(const manifest *from, engine *open, char error[SENTENCE_BYTES]
   const json_value *each = json_first(table, samples_of(from));
   int fine = 1;
   for (; each && fine; each = json_next(table, each)) {
-    tokens ids = {0}, answer = {0};
-    const char *prompt = json_text(json_member(table, each, "prompt"));
-    const char *logits = json_text(json_member(table, each, "logits_sha256"));
-    if (prompt && logits && read_tokens(table, json_member(table, each, "tokens"), &ids) &&
-        read_tokens(table, json_member(table, each, "answer"), &answer)) {
-      fine = run_sample(open, prompt, &ids, &answer, logits, error);
-    } else {
-      fine = 0;
+    sample expected = {0};
+    fine = read_sample(table, each, open->info.task, &expected);
+    if (fine)
+      fine = run_sample(open, &expected, error);
+    else
       snprintf(error, SENTENCE_BYTES, "manifest.json holds a self-test of another kind: compile the model again");
-    }
-    free(ids.ids);
-    free(answer.ids);
+    free(expected.ids.ids);
+    free(expected.answer.ids);
   }
   return fine;
 }

@@ -1,4 +1,4 @@
-/* self_test.h: prompts whose tokens, answers and logits were recorded when the bundle was made. As in
+/* self_test.h: prompts whose tokens, answers and logits, or embeddings, were recorded when the bundle was made. As in
  * edgebit/runtime/self_test.py. */
 #ifndef RUN_SELF_TEST_H
 #define RUN_SELF_TEST_H

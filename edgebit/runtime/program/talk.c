@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "embed.h"
 #include "fail.h"
+#include "lines.h"
 
 static const char HELP[] =
     "/reset  forget the conversation\n"
@@ -76,21 +78,6 @@ static int32_t *chat_tokens(const conversation *c, int32_t *count, char *error) 
   return NULL;
 }
 
-/* Tokens of a text; NULL and a sentence where the model has no tokenizer. */
-static int32_t *text_tokens(const conversation *c, const char *text, int32_t *count, char *error) {
-  size_t size = strlen(text);
-  int32_t *ids = NULL;
-  for (int32_t room = 256; size <= INT32_MAX; room = *count) {
-    ids = grown(ids, (size_t)room, sizeof *ids);
-    *count = eb_tokenize(c->open.model, text, (int32_t)size, EB_ADD_BOS, ids, room);
-    if (*count >= 0 && *count <= room) return ids;
-    if (*count < 0) break;
-  }
-  snprintf(error, MESSAGE_BYTES, "the text cannot be tokenized: this model has no tokenizer");
-  free(ids);
-  return NULL;
-}
-
 /* ---- answers ---------------------------------------------------------------------------------------------- */
 
 /* To stdout at once, and whole: Ctrl-C interrupts a write that waits for the terminal, too. */
@@ -149,34 +136,6 @@ static int answer_message(conversation *c, const char *text, char *error) {
 
 /* ---- the conversation ------------------------------------------------------------------------------------- */
 
-enum line { LINE_READ, LINE_INTERRUPTED, LINE_END };
-
-/* One line of stdin without its end; what was read behind it waits in `input`. */
-static enum line read_line(bytes *input, bytes *line) {
-  char block[4096];
-  line->size = 0;
-  bytes_add(line, "", 0);
-  for (;;) {
-    char *end = input->size ? memchr(input->data, '\n', input->size) : NULL;
-    if (end) {
-      size_t size = (size_t)(end - input->data);
-      bytes_add(line, input->data, size);
-      bytes_drop(input, size + 1);
-      return LINE_READ;
-    }
-    ssize_t got = interrupted ? -1 : read(STDIN_FILENO, block, sizeof block);
-    if (got < 0 && (interrupted || errno == EINTR)) return LINE_INTERRUPTED;
-    if (got > 0) {
-      bytes_add(input, block, (size_t)got);
-      continue;
-    }
-    if (!input->size) return LINE_END;
-    bytes_add(line, input->data, input->size);
-    bytes_drop(input, input->size);
-    return LINE_READ;
-  }
-}
-
 static char *without_blanks(char *text) {
   size_t size = strlen(text);
   while (size && strchr(" \t\r\f\v", text[size - 1])) text[--size] = 0;
@@ -222,13 +181,19 @@ static void converse(conversation *c) {
 int talk(const char *bundle, const options *chosen) {
   char error[MESSAGE_BYTES] = "";
   conversation c = {.chosen = chosen, .open = engine_open(bundle, chosen->threads)};
+  if (c.open.info.task == EB_TASK_EMBED) {
+    int status = embed(&c.open, chosen);
+    engine_close(&c.open);
+    return status;
+  }
   c.settings = (answer_settings){chosen->sampling, chosen->max_tokens, !chosen->no_speculation, chosen->stops,
                                  chosen->stop_count};
   reset(&c);
   int answered = 1;
   if (chosen->raw) {
     int32_t count = 0;
-    int32_t *ids = text_tokens(&c, chosen->prompt, &count, error);
+    int32_t *ids = engine_tokens(&c.open, chosen->prompt, &count);
+    if (!ids) snprintf(error, sizeof error, "the text cannot be tokenized: this model has no tokenizer");
     answered = answer_tokens(&c, ids, count, error);
   } else if (chosen->prompt) {
     answered = answer_message(&c, chosen->prompt, error);

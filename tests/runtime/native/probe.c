@@ -113,6 +113,14 @@ EB_API int32_t eb_probe_changed_step(int32_t list, int32_t step, uint32_t word, 
   return eb_check_plan(&plan, error, error_size);
 }
 
+/* The plan with a pooling in the place of its lm_head. */
+EB_API int32_t eb_probe_pooling(const eb_pooling *pooling, int32_t with_head, char *error, int32_t error_size) {
+  eb_plan plan = eb_model_plan;
+  if (!with_head) plan.logits.kind = EB_HEAD_NONE;
+  plan.pooling = *pooling;
+  return eb_check_plan(&plan, error, error_size);
+}
+
 EB_API int32_t eb_probe_step_offset(const char *field) {
   if (field[0] == 'k') return offsetof(eb_step, kernel) / 4;
   if (field[0] == 'u') return offsetof(eb_step, units) / 4;
