@@ -272,7 +272,7 @@ def test_choices_of_decoders_are_refused(choice: dict[str, str], tmp_path: Path)
 
 
 def test_any_decoder_can_be_made_an_encoder(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(tmp_path / "model", "llama")
+    checkpoint = write_checkpoint(tmp_path / "model", "packed")
     bundle = edgebit.compile(checkpoint, "host", tmp_path / "bundle", overrides=Overrides(pooling="mean"))
     manifest = parse_manifest((bundle / "manifest.json").read_text())
     assert manifest.model["overrides"] == ["pooling mean"]
