@@ -10,6 +10,8 @@ from edgebit.model import Llama3Scaling
 Floats = npt.NDArray[np.float32]
 f32 = np.float32
 
+_ROWS = 4096  # in float64 at a time
+
 
 def rotary_tables(
     head_dim: int,
@@ -31,9 +33,13 @@ def rotary_tables(
         frequencies = scaled(frequencies, scaling)
     if divisors is not None:
         frequencies = frequencies / divisors
-    angles = np.arange(positions, dtype=f32)[:, None] * frequencies
-    wide = angles.astype(np.float64)
-    return np.cos(wide).astype(f32), np.sin(wide).astype(f32)
+    cos, sin = (np.empty((positions, head_dim // 2), f32) for _ in range(2))
+    for begin in range(0, positions, _ROWS):
+        rows = slice(begin, min(begin + _ROWS, positions))
+        angles = np.arange(rows.start, rows.stop, dtype=f32)[:, None] * frequencies
+        wide = angles.astype(np.float64)
+        cos[rows], sin[rows] = np.cos(wide), np.sin(wide)
+    return cos, sin
 
 
 def scaled(frequencies: Floats, scaling: Llama3Scaling) -> Floats:

@@ -20,12 +20,13 @@ from edgebit.model.facts import (
 )
 from edgebit.model.families import ACTIVATIONS, Family, find_family
 from edgebit.model.json_entries import Entries
-from edgebit.model.jsonfile import read_json
+from edgebit.model.jsonfile import quoted, read_json
 from edgebit.model.rope_config import read_rotary
 
 __all__ = ["ModelConfig", "QuantizationConfig", "config_from", "read_config", "token_ids"]
 
 _ACTIVATION_NAMES = {"gelu_pytorch_tanh": "gelu_tanh"}  # of transformers, where they are others
+_MOST_LAYERS, _MOST_POSITIONS, _MOST_TOKENS = 1 << 12, 1 << 20, 1 << 31
 _DEFAULT_PROJECTION_NORM_EPS = 1e-6  # of BitNetQuantConfig
 
 
@@ -47,8 +48,10 @@ def config_from(values: Mapping[str, Any], source: str) -> ModelConfig:
 def token_ids(value: Any, source: str) -> tuple[int, ...]:
     """An eos_token_id entry, which may be absent, one id or a list of ids."""
     ids = [] if value is None else value if isinstance(value, list) else [value]
-    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
-        raise ConfigError(f"{source}: token id {value!r} is not a non-negative integer or a list of them")
+    if not all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < _MOST_TOKENS for i in ids):
+        raise ConfigError(
+            f"{source}: token id {quoted(value)} is not a non-negative integer or a list of them"
+        )
     return tuple(ids)
 
 
@@ -56,12 +59,13 @@ class _Reader(Entries):
     """The entries of one config.json."""
 
     def model(self) -> ModelConfig:
+        self.names("architectures")
         family = find_family(self.values, self.source)
         self._refuse_unsupported()
         heads = self.size("num_attention_heads")
         hidden = self.size("hidden_size")
         head_dim = self.size("head_dim", default=family.default_head_dim or hidden // heads)
-        layers = self.size("num_hidden_layers")
+        layers = self.size("num_hidden_layers", most=_MOST_LAYERS)
         eps = self.positive("rms_norm_eps", self.values.get("rms_norm_eps", 1e-6))
         rotary = read_rotary(self, family)
         config = ModelConfig(
@@ -74,12 +78,12 @@ class _Reader(Entries):
             head_dim=head_dim,
             vocab_size=self.size("vocab_size"),
             max_position_embeddings=self.size(
-                "max_position_embeddings", default=family.default_max_positions
+                "max_position_embeddings", family.default_max_positions, _MOST_POSITIONS
             ),
             rms_norm_eps=eps,
             rope_theta=rotary.theta,
             hidden_act=self._activation(family),
-            tie_word_embeddings=bool(self.values.get("tie_word_embeddings", family.default_tied)),
+            tie_word_embeddings=self.flag("tie_word_embeddings", family.default_tied),
             quantization=self._quantization(family),
             bos_token_id=next(
                 iter(token_ids(self.values.get("bos_token_id"), f"{self.source}: bos_token_id")), None
@@ -141,7 +145,7 @@ class _Reader(Entries):
             raise self.error(
                 f"linear_class {linear_class!r} is not known; known are bitlinear, autobitlinear"
             )
-        skipped = set(entry.get("modules_to_not_convert") or ()) - {"lm_head"}
+        skipped = set(Entries(self.source, entry).names("modules_to_not_convert")) - {"lm_head"}
         if skipped:
             raise self.error(f"modules_to_not_convert names {sorted(skipped)}; supported is lm_head alone")
         return QuantizationConfig(linear_class=linear_class)

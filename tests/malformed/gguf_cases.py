@@ -173,7 +173,15 @@ def _wrong_metadata() -> dict[str, Case]:
         "attention.head_count",
         "context_length",
     )
-    wrong = {"missing": None, "text": "seven", "flag": True, "fraction": 0.5, "array": [1, 2], "zero": 0}
+    wrong = {
+        "missing": None,
+        "text": "seven",
+        "flag": True,
+        "fraction": 0.5,
+        "array": [1, 2],
+        "zero": 0,
+        "huge": 2**32 - 1,
+    }
     keys = {f"{ARCHITECTURE}.{key}": wrong for key in integers}
     keys |= {
         f"{ARCHITECTURE}.attention.head_count_kv": {"text": "x", "zero": 0, "three": 3, "huge": 2**31},

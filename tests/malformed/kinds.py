@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builders import Shape, split_into_shards, write_checkpoint
-from tests.malformed import gguf_cases, onnx_cases, safetensors_cases, tokenizer_cases
+from tests.malformed import config_cases, gguf_cases, onnx_cases, safetensors_cases, tokenizer_cases
 from tests.malformed.damage import Cases
 
 SHAPE = Shape(hidden_size=64, intermediate_size=96, layers=1, vocab_size=320)
@@ -38,6 +38,7 @@ def _shards(folder: Path) -> None:
 KINDS: Mapping[str, Kind] = {
     "safetensors": Kind(_checkpoint, safetensors_cases.cases, ("model.safetensors", "tensor ")),
     "shards": Kind(_shards, safetensors_cases.shard_cases, ("safetensors", "tensor ")),
+    "config": Kind(_checkpoint, config_cases.cases, ("config.json", "generation_config.json", "tensor ")),
     "tokenizer": Kind(_checkpoint, tokenizer_cases.cases, ("token", "template")),
     "gguf": Kind(
         gguf_cases.write, gguf_cases.cases, ("model.gguf", "tokenizer", "chat template"), "model.gguf"
