@@ -20,7 +20,7 @@ from edgebit.bundle.link import LIBRARY
 from edgebit.bundle.writer import WEIGHTS
 from edgebit.compiler import CompiledModel, CompileOptions, compile_graph
 from edgebit.compiler.head import ExactHead
-from edgebit.compiler.head_components import Components, calibrate
+from edgebit.compiler.head_components import Components, calibrate, uncalibrated
 from edgebit.compiler.plan import CHUNK, Head, Space
 from edgebit.compiler.weights import Array, Weights
 from edgebit.errors import CompileError
@@ -56,8 +56,8 @@ def calibrated(
 
     ``folder`` is an empty one for the weights. Raises CompileError, LinkError.
     """
-    form = ExactHead(calibrate(np.ones((1, table().shape[1]), np.float32), table))
-    states, weights = run_on_text(graph, CompileOptions(form=form, kv=kv), folder, progress)
+    options = CompileOptions(form=ExactHead(uncalibrated(table)), kv=kv)
+    states, weights = run_on_text(graph, options, folder, progress)
     held_out = np.arange(len(states)) % HELD_OUT == HELD_OUT - 1
     components = calibrate(states[~held_out], table)
     return Calibration(components, states[held_out] if held_out.any() else states, weights, folder / WEIGHTS)

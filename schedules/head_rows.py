@@ -22,8 +22,8 @@ def head_rows(tier: Tier) -> PrimFunc:
     """out[i] = row rows[i], widened; the layout is that of edgebit/compiler/head_planes.py.
 
     Buffers: rows int32 [count], plane1, plane2, bounds, escape_index, escapes, outliers, out float32
-    [count][stride]. Scalars: count, W / 256, stride (a multiple of 64, at most W). Sections are below 2³¹
-    bytes.
+    [count][stride]. Scalars: count, W / 256, stride (a multiple of 64, at most W), and whether plane2 holds
+    just these rows, one after the other. Sections are below 2³¹ bytes.
     """
 
     @T.inline
@@ -44,6 +44,7 @@ def head_rows(tier: Tier) -> PrimFunc:
         count: T.int32,
         groups: T.int32,
         stride: T.int32,
+        gathered: T.int32,
     ) -> None:
         T.func_attr({"tirx.noalias": True})
         vocabulary, blocks, escaped = T.int32(), T.int32(), T.int32()
@@ -59,16 +60,18 @@ def head_rows(tier: Tier) -> PrimFunc:
             row: T.let = rows[i]
             unit: T.let = bounds[row // 16, 0, row % 16] * T.float32(2.0**-8)
             ahead: T.let = rows[T.min(i + 1, count - 1)]
+            second: T.let = T.if_then_else(gathered != 0, i, row)
+            second_ahead: T.let = T.if_then_else(gathered != 0, i, ahead)
             for group in range(stride // 256):
                 for line in T.unroll(3):
                     prefetch(plane1[ahead, 2 + group * 3 + line, 0], Cache.L2)
                 for line in T.unroll(PARTS):
-                    prefetch(plane2[ahead, group * PARTS + line, 0], Cache.L2)
-                prefetch(plane2[ahead, groups * PARTS + group, 0], Cache.L2)
+                    prefetch(plane2[second_ahead, group * PARTS + line, 0], Cache.L2)
+                prefetch(plane2[second_ahead, groups * PARTS + group, 0], Cache.L2)
                 for part in T.unroll(PARTS):
-                    decode(plane1, plane2, row, group, part, groups, unit, out, i)
+                    decode(plane1, plane2, row, second, group, part, groups, unit, out, i)
             for part in range(stride % 256 // LINE):
-                decode(plane1, plane2, row, stride // 256, part, groups, unit, out, i)
+                decode(plane1, plane2, row, second, stride // 256, part, groups, unit, out, i)
             for k in range(index[row + 1] - index[row]):
                 patch(out, i, escapes[index[row] + k, 0], escapes[index[row] + k, 1], stride)
             for k in range(OUTLIERS):
@@ -112,6 +115,7 @@ def decode(
     plane1: Expr,
     plane2: Expr,
     row: Expr,
+    second: Expr,
     group: Expr,
     part: Expr,
     groups: Expr,
@@ -119,15 +123,15 @@ def decode(
     out: Expr,
     i: Expr,
 ) -> None:
-    """64 columns of a row, without escapes."""
+    """64 columns of a row, without escapes; ``second`` is its index in plane 2."""
     line: T.let = group * PARTS + part
     high: T.let = _high_bytes(
         plane1[row, 2 + group * 3 + part // 2, BYTES],
         plane1[row, 4 + group * 3, BYTES],
-        plane2[row, groups * PARTS + group, BYTES],
+        plane2[second, groups * PARTS + group, BYTES],
         part,
     )
-    low: T.let = plane2[row, line, BYTES]
+    low: T.let = plane2[second, line, BYTES]
     out[i, vector(line * LINE, LANES)] = _values(high, low, 0, unit)
     out[i, vector(line * LINE + 16, LANES)] = _values(high, low, 1, unit)
     out[i, vector(line * LINE + 32, LANES)] = _values(high, low, 2, unit)

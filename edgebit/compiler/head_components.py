@@ -51,6 +51,19 @@ class Components:
         return self.matrix[:, OUTLIERS:].astype(np.float64)
 
 
+def uncalibrated(table: Callable[[], Array]) -> Components:
+    """Components for a model whose hidden states are not known yet: its planes hold the table, screening with
+    them leaves much.
+    """
+    _mean, outliers = _mean_and_outlier_columns(table())
+    columns = table().shape[1]
+    rest = np.setdiff1d(np.arange(columns), outliers)[:PRINCIPAL]
+    matrix = np.zeros((columns, COMPONENTS), np.float32)
+    matrix[outliers, np.arange(OUTLIERS)] = 1.0
+    matrix[rest, OUTLIERS + np.arange(len(rest))] = 1.0
+    return Components(outliers, matrix, np.ones(COMPONENTS))
+
+
 def calibrate(hidden: npt.NDArray[np.float32], table: Callable[[], Array]) -> Components:
     """Components of normalised hidden states [n][H] of the model, for its table [V][H].
 

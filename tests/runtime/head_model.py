@@ -7,6 +7,7 @@ import mmap
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import IO
 
 import ml_dtypes
 import numpy as np
@@ -71,29 +72,30 @@ class Weights:
     """weights.bin as far as an lm_head reads it, a mapped file, and where its parts are."""
 
     data: npt.NDArray[np.uint8]
+    file: IO[bytes]
     head: HeadStruct
     vocab_size: int
 
 
-def place(sections: Mapping[str, bytes]) -> tuple[npt.NDArray[np.uint8], dict[str, int]]:
+def place(sections: Mapping[str, bytes]) -> tuple[npt.NDArray[np.uint8], IO[bytes], dict[str, int]]:
     places, size = {}, 64
     for name, content in sections.items():
         places[name] = size
         size += -(-len(content) // 64) * 64
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
-        for name, content in sections.items():
-            file.seek(places[name])
-            file.write(content)
-        file.flush()
-        mapped = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
-    return np.frombuffer(mapped, np.uint8), places
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the weights
+    file.truncate(size)
+    for name, content in sections.items():
+        file.seek(places[name])
+        file.write(content)
+    file.flush()
+    mapped = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
+    return np.frombuffer(mapped, np.uint8), file, places
 
 
 def full_weights(table: Bits) -> Weights:
-    data, places = place({"table": table.tobytes()})
+    data, file, places = place({"table": table.tobytes()})
     return Weights(
-        data, HeadStruct(kind=FULL, width=table.shape[1], lm_head=LM_HEAD_BF16, **places), len(table)
+        data, file, HeadStruct(kind=FULL, width=table.shape[1], lm_head=LM_HEAD_BF16, **places), len(table)
     )
 
 
@@ -101,9 +103,9 @@ def int8_weights(table: Bits) -> Weights:
     values = widened(table)
     scales = np.maximum(np.abs(values).max(axis=1), np.float32(1e-30)) / np.float32(127)
     codes = np.rint(values / scales[:, None]) + 128
-    data, places = place({"table": codes.astype(np.uint8).tobytes(), "scales": scales.tobytes()})
+    data, file, places = place({"table": codes.astype(np.uint8).tobytes(), "scales": scales.tobytes()})
     head = HeadStruct(kind=INT8, width=table.shape[1], lm_head=LM_HEAD_INT8, quantize=QUANTIZE, **places)
-    return Weights(data, head, len(table))
+    return Weights(data, file, head, len(table))
 
 
 def exact_weights(table: Bits, calibration: Floats) -> Weights:
@@ -127,7 +129,7 @@ def _screened(table: Bits, calibration: Floats, kind: int) -> Weights:
     if kind == S4:
         made |= S4Packer("table", *table.shape, read, components).sections()
     sections = {name: b"".join(chunks()) for name, (_size, chunks) in made.items()}
-    data, places = place(sections)
+    data, file, places = place(sections)
     head = HeadStruct(
         kind=kind,
         width=table.shape[1],
@@ -138,13 +140,15 @@ def _screened(table: Bits, calibration: Floats, kind: int) -> Weights:
         screen_codes=HEAD_SCREEN_U4,
         **places,
     )
-    return Weights(data, head, len(table))
+    return Weights(data, file, head, len(table))
 
 
 class LmHead:
     """An open lm_head with room for some hidden states [rows][width]."""
 
-    def __init__(self, weights: Weights, hidden: Floats, threads: int = 1) -> None:
+    def __init__(
+        self, weights: Weights, hidden: Floats, threads: int = 1, file_is_readable: bool = True
+    ) -> None:
         self.weights = weights
         self.library = toy_library()
         self.library.eb_probe_head_open.restype = ctypes.c_void_p
@@ -158,6 +162,7 @@ class LmHead:
                 weights.vocab_size,
                 len(hidden),
                 ctypes.c_void_p(weights.data.ctypes.data),
+                ctypes.c_long(weights.file.fileno() if file_is_readable else -1),
                 ctypes.c_void_p(self.hidden.ctypes.data),
                 threads,
             )

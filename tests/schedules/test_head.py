@@ -220,6 +220,14 @@ def test_rows_of_planes(program: Program, groups: int, stride: int) -> None:
     same_bits(after["out"].view(np.uint32), expected)
 
 
+def test_rows_whose_second_plane_was_gathered(program: Program) -> None:
+    sections = random_sections(np.random.default_rng(5), 40, 2)
+    rows = np.array([39, 0, 16, 16, 7])
+    buffers = rows_buffers(sections, rows, 512) | {"plane2": np.ascontiguousarray(sections.plane2[rows])}
+    after = program.run(buffers, [Call("head_rows", tuple(buffers), (len(rows), 2, 512, 1))])
+    same_bits(after["out"].view(np.uint32), np.stack([sections.row(v) for v in rows]))
+
+
 def test_rows_with_the_smallest_and_largest_steps(program: Program) -> None:
     sections = random_sections(np.random.default_rng(9), 32, 1)
     sections.bounds[0, 0], sections.bounds[1, 0] = f32(2.0**-120), f32(2.0**121)

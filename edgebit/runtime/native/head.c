@@ -6,9 +6,8 @@
 /* Of bfloat16 or int8: they stay in the first cache while all hidden states meet them. */
 enum { TABLE_ROWS_AT_ONCE = 64 };
 
-/* A row that is read maps its neighbourhood, 64 KB as the kernel is usually set: 8 MB in all, or what the token takes
- * for which most rows are read. */
-enum { MOST_ROWS_TOUCHED = 128, LARGEST_PAGE = 1 << 16 };
+/* Mapped rows that are not given back: prompts of some tokens. */
+enum { MOST_ROWS_TOUCHED = 32, LARGEST_PAGE = 1 << 16 };
 
 /* ---- memory ----------------------------------------------------------------------------------------------- */
 
@@ -19,6 +18,7 @@ static uint64_t lay_out(eb_lm_head *lm, uint64_t start, int32_t threads) {
   uint64_t next = start, row_bytes = (uint64_t)head->width * sizeof(float), count = (uint64_t)threads;
   if (eb_has_planes(head)) {
     lm->row_tokens = eb_take(&next, count * EB_ROWS_AT_ONCE * sizeof(int32_t));
+    lm->second = eb_take(&next, count * EB_ROWS_AT_ONCE * eb_plane2_row(head));
     lm->rows = eb_take(&next, count * EB_ROWS_AT_ONCE * row_bytes);
     lm->screening = eb_take(&next, eb_screening_bytes(plan, threads));
   }
@@ -46,15 +46,12 @@ static void advise_rows(const eb_lm_head *lm, long advice) {
   advise(lm, head->outliers, (vocab_size + 1) * EB_OUTLIER_BYTES, advice);
 }
 
-static void release_rows(eb_lm_head *lm) {
-  advise_rows(lm, EB_MADV_DONTNEED);
-  lm->rows_touched = lm->most_at_once = 0;
-}
-
-int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *execution, eb_team *team) {
+int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *execution, long weights_file,
+                    eb_team *team) {
   const int32_t threads = eb_team_count(team);
   lm->plan = plan;
   lm->execution = execution;
+  lm->weights_file = weights_file;
   lm->team = team;
   if (!eb_map_zeroed(lay_out(lm, 0, threads), &lm->memory)) return 0;
   lay_out(lm, (uint64_t)(uintptr_t)lm->memory.data, threads);
@@ -67,9 +64,9 @@ void eb_lm_head_close(eb_lm_head *lm) { eb_unmap(&lm->memory); }
 
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows) {
   lm->rows_touched += rows;
-  if (rows > lm->most_at_once) lm->most_at_once = rows;
-  if (!eb_has_planes(&lm->plan->logits) || lm->reads_all) return;
-  if (lm->rows_touched > MOST_ROWS_TOUCHED && lm->rows_touched > lm->most_at_once) release_rows(lm);
+  if (!eb_has_planes(&lm->plan->logits) || lm->reads_all || lm->rows_touched <= MOST_ROWS_TOUCHED) return;
+  advise_rows(lm, EB_MADV_DONTNEED);
+  lm->rows_touched = 0;
 }
 
 /* ---- all logits ------------------------------------------------------------------------------------------- */
@@ -115,15 +112,30 @@ static void quantize_states(const eb_lm_head *lm, int32_t thread) {
   eb_team_barrier(lm->team, thread);
 }
 
+/* The second plane of rows side by side. What cannot be read is copied from the mapping: a bad disk then ends the
+ * program as it does everywhere else. */
+static uint8_t *read_second(const eb_lm_head *lm, int32_t thread, const int32_t *tokens, uint32_t count) {
+  const uint64_t bytes = eb_plane2_row(&lm->plan->logits);
+  uint8_t *rows = lm->second + (uint64_t)thread * EB_ROWS_AT_ONCE * bytes;
+  for (uint32_t i = 0; i < count; i++) {
+    const uint64_t offset = lm->plan->logits.plane2 + (uint64_t)tokens[i] * bytes;
+    if (!eb_read_at(lm->weights_file, offset, rows + i * bytes, bytes))
+      memcpy(rows + i * bytes, eb_section(lm, offset), bytes);
+  }
+  return rows;
+}
+
 void eb_exact_logits(const eb_lm_head *lm, int32_t thread, const int32_t *tokens, uint32_t count, int32_t first_row,
-                     int32_t row_count, float *logits, uint64_t stride) {
+                     int32_t row_count, enum eb_rows how, float *logits, uint64_t stride) {
   const eb_head *head = &lm->plan->logits;
+  const int is_read = how == EB_ROWS_READ;
+  uint8_t *second = is_read ? read_second(lm, thread, tokens, count) : eb_section(lm, head->plane2);
   float *rows = lm->rows + (uint64_t)thread * EB_ROWS_AT_ONCE * head->width;
-  lm->execution->kernels[head->rows]((void *)tokens, eb_section(lm, head->plane1), eb_section(lm, head->plane2),
+  lm->execution->kernels[head->rows]((void *)tokens, eb_section(lm, head->plane1), second,
                                      eb_section(lm, head->bounds), eb_section(lm, head->escape_index),
                                      eb_section(lm, head->escapes), eb_section(lm, head->outliers), rows,
-                                     (int32_t)count, (int32_t)(head->plane_width / 256), (int32_t)head->width, 0, 0, 0,
-                                     0, 0);
+                                     (int32_t)count, (int32_t)(head->plane_width / 256), (int32_t)head->width,
+                                     is_read, 0, 0, 0, 0);
   for (int32_t i = 0; i < row_count; i++)
     lm->execution->kernels[head->lm_head](rows, eb_hidden_state(lm, first_row + i), logits + (uint64_t)i * stride, NULL,
                                           NULL, NULL, NULL, NULL, (int32_t)count, (int32_t)(head->width / 64), 0, 0, 0,
@@ -135,7 +147,8 @@ static void plane_logits(const eb_lm_head *lm, eb_range range, int32_t thread) {
   for (uint32_t begin = range.begin, count; begin < range.end; begin += count) {
     count = at_most(range.end - begin, EB_ROWS_AT_ONCE);
     for (uint32_t i = 0; i < count; i++) tokens[i] = (int32_t)(begin + i);
-    eb_exact_logits(lm, thread, tokens, count, lm->first_row, lm->row_count, lm->logits + begin, lm->plan->vocab_size);
+    eb_exact_logits(lm, thread, tokens, count, lm->first_row, lm->row_count, EB_ROWS_MAPPED,
+                    lm->logits + begin, lm->plan->vocab_size);
   }
 }
 

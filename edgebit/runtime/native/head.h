@@ -14,14 +14,15 @@ typedef struct eb_screening eb_screening; /* head_screen.h */
 typedef struct eb_lm_head {
   const eb_plan *plan;
   const eb_execution *execution;
+  long weights_file; /* its single rows are read, not mapped: a page fault maps up to 512 KB around each */
   eb_team *team;
   eb_mapping memory;
   /* heads with planes: rows of the table as they are decoded, each thread's own */
   int32_t *row_tokens; /* [threads][EB_ROWS_AT_ONCE] */
+  uint8_t *second;     /* their second plane [threads][EB_ROWS_AT_ONCE][bytes], where it was read */
   float *rows;         /* [threads][EB_ROWS_AT_ONCE][width] */
   eb_screening *screening;
   uint64_t rows_touched; /* since their memory was given back */
-  uint64_t most_at_once; /* of them */
   int32_t reads_all;     /* the last token took all logits: the next one may too */
   /* EB_HEAD_INT8: hidden states as codes */
   int8_t *codes;  /* [chunk][width] */
@@ -35,8 +36,9 @@ typedef struct eb_lm_head {
 
 enum { EB_ROWS_AT_ONCE = 16 }; /* decoded rows stay in the second cache while all hidden states meet them */
 
-/* Memory of its own; gives 0 when there is none. `plan`, `execution` and `team` stay the caller's. */
-int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *execution, eb_team *team);
+/* Memory of its own; gives 0 when there is none. `plan`, `execution`, `weights_file` and `team` stay the caller's. */
+int eb_lm_head_open(eb_lm_head *lm, const eb_plan *plan, const eb_execution *execution, long weights_file,
+                    eb_team *team);
 void eb_lm_head_close(eb_lm_head *lm);
 
 /* Logits of the hidden states of rows first..first+rows-1 of the last pass, to logits[rows][vocab_size]. Traced as a
@@ -48,7 +50,7 @@ void eb_lm_head_logits(eb_lm_head *lm, int32_t first, int32_t rows, float *logit
 int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampling, int32_t position,
                           eb_candidates *candidates);
 
-/* Counts rows of the table that were read here and there. The pages around each of them are mapped with it: now and
+/* Counts rows of the table that were mapped here and there. The pages around each of them are mapped with it: now and
  * then, between passes, they are given back (the system keeps what it read), but not while every token takes all. */
 void eb_lm_head_note_rows(eb_lm_head *lm, uint64_t rows);
 
@@ -77,9 +79,12 @@ static inline void *eb_section(const eb_lm_head *lm, uint64_t offset) {
   return lm->execution->base[EB_WEIGHTS] + offset;
 }
 
+/* How eb_exact_logits gets at the second plane of its rows. */
+enum eb_rows { EB_ROWS_MAPPED, EB_ROWS_READ };
+
 /* Decodes at most EB_ROWS_AT_ONCE rows of the table and multiplies them with the hidden states of
  * first_row..first_row+row_count-1: logits[r * stride + i] of tokens[i]. */
 void eb_exact_logits(const eb_lm_head *lm, int32_t thread, const int32_t *tokens, uint32_t count, int32_t first_row,
-                     int32_t row_count, float *logits, uint64_t stride);
+                     int32_t row_count, enum eb_rows how, float *logits, uint64_t stride);
 
 #endif

@@ -158,7 +158,7 @@ static void compute(const eb_lm_head *lm, int32_t thread, const int32_t *tokens,
   eb_range range = eb_partition(count, 1, thread, eb_team_count(lm->team));
   for (uint32_t begin = range.begin, rows; begin < range.end; begin += rows) {
     rows = range.end - begin < EB_ROWS_AT_ONCE ? range.end - begin : EB_ROWS_AT_ONCE;
-    eb_exact_logits(lm, thread, tokens + begin, rows, lm->screening->row, 1, logits + begin, 0);
+    eb_exact_logits(lm, thread, tokens + begin, rows, lm->screening->row, 1, EB_ROWS_READ, logits + begin, 0);
   }
 }
 
@@ -324,7 +324,7 @@ int eb_lm_head_candidates(eb_lm_head *lm, int32_t row, const eb_sampling *sampli
   lm->stats.computed_rows += computed;
   lm->stats.refined_rows += s->refined_count;
   lm->reads_all = 0;
-  eb_lm_head_note_rows(lm, computed);
+  eb_lm_head_note_rows(lm, 0); /* those of all logits before */
   *candidates = (eb_candidates){s->logits, s->survivors, (int32_t)s->survivor_count};
   return 1;
 }

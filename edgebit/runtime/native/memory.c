@@ -6,6 +6,24 @@ static long open_read_only(const char *path) {
   return syscall(EB_SYS_openat, (long)EB_AT_FDCWD, path, (long)EB_O_CLOEXEC, 0L);
 }
 
+void eb_close_file(long file) { syscall(EB_SYS_close, file); }
+
+int eb_read_at(long file, uint64_t offset, void *out, uint64_t bytes) {
+  for (uint64_t done = 0; done < bytes;) {
+    uint8_t *to = (uint8_t *)out + done;
+    const size_t left = (size_t)(bytes - done);
+    const uint64_t from = offset + done;
+#if defined(__arm__) /* 64 bits take an even register and the next */
+    long got = syscall(EB_SYS_pread, file, to, left, 0L, (long)(uint32_t)from, (long)(from >> 32));
+#else
+    long got = syscall(EB_SYS_pread, file, to, left, from);
+#endif
+    if (got <= 0) return 0;
+    done += (uint64_t)got;
+  }
+  return 1;
+}
+
 static int64_t file_size(long file) {
 #if defined(__arm__)
   int64_t end = -1;
@@ -16,9 +34,10 @@ static int64_t file_size(long file) {
 #endif
 }
 
-enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping) {
+enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping, long *kept) {
   mapping->data = NULL;
   mapping->bytes = 0;
+  if (kept) *kept = -1;
   long file = open_read_only(path);
   if (file < 0) return EB_MAP_NO_FILE;
   int64_t bytes = file_size(file);
@@ -36,7 +55,10 @@ enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping) {
       mapping->bytes = (uint64_t)bytes;
     }
   }
-  syscall(EB_SYS_close, file);
+  if (kept && result == EB_MAPPED)
+    *kept = file;
+  else
+    eb_close_file(file);
   return result;
 }
 
@@ -72,6 +94,6 @@ long eb_read_file(const char *path, void *out, size_t capacity) {
     if (got <= 0) break;
     used += (size_t)got;
   }
-  syscall(EB_SYS_close, file);
+  eb_close_file(file);
   return (long)used;
 }

@@ -27,8 +27,14 @@ static inline void *eb_take(uint64_t *next, uint64_t bytes) {
 
 enum eb_map_result { EB_MAPPED, EB_MAP_NO_FILE, EB_MAP_NO_MEMORY };
 
-/* Maps a whole file read-only, shared with other processes. An empty file gives {NULL, 0} and EB_MAPPED. */
-enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping);
+/* Maps a whole file read-only, shared with other processes. An empty file gives {NULL, 0} and EB_MAPPED. `file`: set
+ * to the file, open for eb_read_at and to be closed, or to -1 where it cannot be mapped; NULL: it is closed. */
+enum eb_map_result eb_map_file(const char *path, eb_mapping *mapping, long *file);
+
+void eb_close_file(long file);
+
+/* Reads `bytes` bytes from `offset` on; gives 0 where it cannot. */
+int eb_read_at(long file, uint64_t offset, void *out, uint64_t bytes);
 
 /* Zeroed pages that cost memory only when touched. Gives 0 when there is not that much address space. */
 int eb_map_zeroed(uint64_t bytes, eb_mapping *mapping);

@@ -49,7 +49,7 @@ static int check_weights(const eb_plan *plan, const eb_mapping *file, const char
 }
 
 static int open_weights(eb_model *model, const char *path, char *error, int32_t error_size) {
-  enum eb_map_result result = eb_map_file(path, &model->weights);
+  enum eb_map_result result = eb_map_file(path, &model->weights, &model->weights_file);
   if (result != EB_MAPPED) {
     const char *no_room = sizeof(void *) == 4 ? "no address space to map %s: weights over 2 GB need a 64-bit system"
                                               : "no address space to map %s";
@@ -67,7 +67,7 @@ static int open_weights(eb_model *model, const char *path, char *error, int32_t 
 
 /* A model without text (an encoder) has no tokenizer.bin; manifest.json says which files belong to a bundle. */
 static int open_text(eb_model *model, const char *path, char *error, int32_t error_size) {
-  enum eb_map_result result = eb_map_file(path, &model->tokenizer);
+  enum eb_map_result result = eb_map_file(path, &model->tokenizer, NULL);
   if (result == EB_MAP_NO_FILE) return 1;
   char reason[160];
   if (result != EB_MAPPED) {
@@ -108,6 +108,7 @@ eb_model *eb_open(const char *directory, char *error, int32_t error_size) {
   memset(model, 0, sizeof *model);
   model->plan = plan;
   model->tier = tier;
+  model->weights_file = -1;
   if (open_files(model, directory, error, error_size)) return model;
   eb_close(model);
   return NULL;
@@ -116,6 +117,7 @@ eb_model *eb_open(const char *directory, char *error, int32_t error_size) {
 void eb_close(eb_model *model) {
   if (!model) return;
   eb_unmap(&model->weights);
+  if (model->weights_file >= 0) eb_close_file(model->weights_file);
   eb_unmap(&model->tokenizer);
   free(model);
 }

@@ -11,6 +11,7 @@ struct eb_model {
   const eb_plan *plan;
   const eb_tier *tier;
   eb_mapping weights;
+  long weights_file; /* the same, to read single rows from */
   eb_mapping tokenizer; /* of a model without text: nothing mapped */
   eb_text text;
 };

@@ -37,13 +37,13 @@ unsigned long getauxval(unsigned long type);
 /* ---- Linux system calls ----------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
-enum { EB_SYS_read = 0, EB_SYS_close = 3, EB_SYS_lseek = 8, EB_SYS_sigprocmask = 14, EB_SYS_madvise = 28,
+enum { EB_SYS_read = 0, EB_SYS_close = 3, EB_SYS_lseek = 8, EB_SYS_sigprocmask = 14, EB_SYS_pread = 17, EB_SYS_madvise = 28,
        EB_SYS_getpid = 39, EB_SYS_futex = 202, EB_SYS_getaffinity = 204, EB_SYS_openat = 257 };
 #elif defined(__aarch64__) || (defined(__riscv) && __riscv_xlen == 64)
-enum { EB_SYS_openat = 56, EB_SYS_close = 57, EB_SYS_lseek = 62, EB_SYS_read = 63, EB_SYS_futex = 98,
+enum { EB_SYS_openat = 56, EB_SYS_close = 57, EB_SYS_lseek = 62, EB_SYS_read = 63, EB_SYS_pread = 67, EB_SYS_futex = 98,
        EB_SYS_getaffinity = 123, EB_SYS_sigprocmask = 135, EB_SYS_getpid = 172, EB_SYS_madvise = 233 };
 #elif defined(__arm__)
-enum { EB_SYS_read = 3, EB_SYS_close = 6, EB_SYS_getpid = 20, EB_SYS_llseek = 140, EB_SYS_sigprocmask = 175,
+enum { EB_SYS_read = 3, EB_SYS_close = 6, EB_SYS_getpid = 20, EB_SYS_llseek = 140, EB_SYS_sigprocmask = 175, EB_SYS_pread = 180,
        EB_SYS_mmap2 = 192, EB_SYS_madvise = 220, EB_SYS_futex = 240, EB_SYS_getaffinity = 242,
        EB_SYS_clock_gettime = 263, EB_SYS_openat = 322 };
 #else

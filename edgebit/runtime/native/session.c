@@ -39,7 +39,7 @@ static int open_parts(eb_session *session, int32_t threads, char *error, int32_t
   session->team = eb_team_open(threads, error, error_size);
   if (!session->team) return 0;
   if (map_memory(session, threads) &&
-      eb_lm_head_open(&session->lm_head, plan, &session->execution, session->team))
+      eb_lm_head_open(&session->lm_head, plan, &session->execution, session->model->weights_file, session->team))
     return 1;
   eb_message(error, error_size, "no address space for a session: %llu bytes of activations, %llu of KV cache",
              (unsigned long long)(plan->arena_bytes + plan->scratch_bytes * (uint64_t)threads),

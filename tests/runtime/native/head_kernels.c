@@ -90,16 +90,16 @@ static void head_screen_u4(PARAMETERS) {
 }
 
 /* 0 tokens, 1 plane 1, 2 plane 2, 3 bounds, 4 escape index, 5 escapes, 6 outliers, 7 rows
- * | count, width / 256, stride */
+ * | count, width / 256, stride, whether plane 2 holds these rows only */
 static void head_rows(PARAMETERS) {
-  UNUSED_TAIL;
+  (void)s4, (void)s5, (void)s6, (void)s7;
   const uint32_t *index = b4;
   const uint16_t *escapes = b5, *outliers = b6;
   int32_t width = s1 * 256;
   for (int32_t i = 0; i < s0; i++) {
     int32_t token = ((const int32_t *)b0)[i];
     const uint8_t *plane1 = (const uint8_t *)b1 + (size_t)token * (size_t)(128 + width / 4 * 3);
-    const uint8_t *plane2 = (const uint8_t *)b2 + (size_t)token * (size_t)(width / 4 * 5);
+    const uint8_t *plane2 = (const uint8_t *)b2 + (size_t)(s3 ? i : token) * (size_t)(width / 4 * 5);
     float scale = ((const float *)b3)[token / BLOCK * 5 * BLOCK + token % BLOCK];
     float *out = (float *)b7 + (size_t)i * (size_t)s2;
     for (int32_t column = 0; column < s2; column++)

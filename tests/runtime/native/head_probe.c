@@ -25,9 +25,9 @@ static eb_plan plan_of(const eb_head *head, uint32_t vocab_size, uint32_t chunk,
   return plan;
 }
 
-/* `hidden`: float [chunk][width]. All memory stays the caller's. */
+/* `hidden`: float [chunk][width]; `weights_file`: the one that `weights` maps, or -1. All memory stays the caller's. */
 EB_API void *eb_probe_head_open(const eb_head *head, uint32_t vocab_size, uint32_t chunk, uint8_t *weights,
-                                float *hidden, int32_t threads) {
+                                long weights_file, float *hidden, int32_t threads) {
   probe *p = malloc(sizeof *p);
   memset(p, 0, sizeof *p);
   p->plan = plan_of(head, vocab_size, chunk, 0);
@@ -35,7 +35,7 @@ EB_API void *eb_probe_head_open(const eb_head *head, uint32_t vocab_size, uint32
   p->execution.base[EB_WEIGHTS] = weights;
   p->execution.base[EB_ARENA] = (uint8_t *)hidden;
   p->team = eb_team_open(threads, NULL, 0);
-  eb_lm_head_open(&p->lm, &p->plan, &p->execution, p->team);
+  eb_lm_head_open(&p->lm, &p->plan, &p->execution, weights_file, p->team);
   return p;
 }
 

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-void *eb_probe_head_open(const eb_head *head, uint32_t vocab_size, uint32_t chunk, uint8_t *weights, float *hidden,
-                         int32_t threads);
+void *eb_probe_head_open(const eb_head *head, uint32_t vocab_size, uint32_t chunk, uint8_t *weights,
+                         long weights_file, float *hidden, int32_t threads);
 void eb_probe_head_close(void *probe);
 void eb_probe_head_logits(void *probe, int32_t first, int32_t rows, float *logits);
 int32_t eb_probe_head_choose(void *probe, int32_t row, const eb_sampling *sampling, int32_t position,
@@ -58,7 +58,7 @@ int wrong_screening(int32_t threads) {
   uint64_t scratch[ROWS];
   int wrong = 0;
   fill(&h);
-  void *probe = eb_probe_head_open(&head, ROWS, 1, (uint8_t *)&h, h.hidden, threads);
+  void *probe = eb_probe_head_open(&head, ROWS, 1, (uint8_t *)&h, -1, h.hidden, threads);
   for (int32_t i = 0; i < 40; i++) {
     int32_t found = eb_probe_head_choose(probe, 0, &settings[i % 4], i, scratch);
     eb_probe_head_logits(probe, 0, 1, logits);
