@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgebit.errors import CheckpointError, CheckpointWarning, UsageError
+from edgebit.errors import CheckpointError, CheckpointWarning, ConfigError, UsageError
 from edgebit.model.config import ModelConfig, read_config
 from edgebit.model.gguf import open_gguf
 from edgebit.model.hub import GGUF_SUFFIX, locate
 from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides
-from edgebit.model.pooling import read_pooling
+from edgebit.model.pooling import MODULES_FILE, read_pooling
 from edgebit.model.tables import bfloat16_table
 from edgebit.model.tensor_files import StoredTensor, TensorFiles
 from edgebit.model.ternary import TernaryTensor
@@ -176,13 +176,25 @@ def _folder_checkpoint(folder: Path, name: str, overrides: Overrides) -> Checkpo
         quantization.scale_is_multiplier,
         config.family.tensor_prefix,
     )
-    pooling = overrides.pooling or read_pooling(folder)
+    pooling = require_pooling(overrides.pooling or read_pooling(folder), config, folder)
     return Checkpoint(name, folder, config, weights, read_tokenizer(folder, config), overrides, pooling)
 
 
 def _gguf_checkpoint(path: Path, overrides: Overrides) -> Checkpoint:
     config, weights, tokenizer = open_gguf(path, overrides)
-    return Checkpoint(path.stem, path, config, weights, tokenizer, overrides, overrides.pooling)
+    pooling = require_pooling(overrides.pooling, config, path)
+    return Checkpoint(path.stem, path, config, weights, tokenizer, overrides, pooling)
+
+
+def require_pooling(pooling: str | None, config: ModelConfig, source: Path) -> str | None:
+    """Raises ConfigError where a family that makes embeddings does not say how: no guess is as good."""
+    family = config.family
+    if pooling is None and family.task == "embed":
+        raise ConfigError(
+            f"{source}: nothing here says how a {family.architecture} pools its states (no {MODULES_FILE}); "
+            "say it with --pooling last or --pooling mean"
+        )
+    return pooling
 
 
 def builtin_model() -> Path:

@@ -111,8 +111,8 @@ class FolderWeights(Weights):
         return name if name == LM_HEAD else self._prefix + name.removeprefix(_PREFIX)
 
     def _our_name(self, name: str) -> str:
-        if name == LM_HEAD or not name.startswith(self._prefix):
-            return name
+        if name == LM_HEAD or name.startswith(_PREFIX) or not name.startswith(self._prefix):
+            return name  # files of a family without a prefix may have it all the same
         return _PREFIX + name.removeprefix(self._prefix)
 
     def scale_advice(self) -> str:

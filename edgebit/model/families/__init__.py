@@ -10,6 +10,7 @@ from typing import Any
 
 from edgebit.errors import ConfigError
 from edgebit.model.families.bitnet import BITNET
+from edgebit.model.families.bitnet_embedding import BITNET_EMBEDDING_GEMMA3, BITNET_EMBEDDING_QWEN3
 from edgebit.model.families.family import (
     ACTIVATION_QUANTIZATIONS,
     ACTIVATIONS,
@@ -23,7 +24,15 @@ from edgebit.model.families.qwen3 import QWEN3
 
 __all__ = ["ACTIVATIONS", "ACTIVATION_QUANTIZATIONS", "FAMILIES", "TASKS", "Family", "find_family"]
 
-FAMILIES: tuple[Family, ...] = (BITNET, ONEBITLLM, LLAMA, QWEN3, GEMMA3)  # the first that matches is taken
+FAMILIES: tuple[Family, ...] = (  # the first that matches is taken
+    BITNET,
+    ONEBITLLM,
+    LLAMA,
+    QWEN3,
+    GEMMA3,
+    BITNET_EMBEDDING_QWEN3,
+    BITNET_EMBEDDING_GEMMA3,
+)
 
 
 def find_family(config: Mapping[str, Any], source: str) -> Family:
