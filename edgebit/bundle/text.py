@@ -28,7 +28,7 @@ def build_text_table(
     """
     facts = read_tokenizer_json(tokenizer_json)
     for token in (*stop_ids, *(token for token in (bos_id, eos_id) if token is not None)):
-        if token not in facts.vocabulary:
+        if token not in facts.texts:
             raise TokenizerError(
                 f"tokenizer.json has no token with the id {token}, which the model's config names"
             )
@@ -40,9 +40,10 @@ def build_text_table(
 
 
 def _named_tokens(facts: TokenizerFacts, bos_id: int | None, stop_ids: Sequence[int]) -> dict[str, str]:
+    contents = {token.id: token.content for token in facts.added}
     names = {}
     if bos_id is not None:
-        names["bos_token"] = facts.vocabulary[bos_id].decode()
+        names["bos_token"] = contents.get(bos_id) or facts.texts[bos_id].decode()
     if len(stop_ids) == 1:
-        names["eos_token"] = facts.vocabulary[stop_ids[0]].decode()
+        names["eos_token"] = contents.get(stop_ids[0]) or facts.texts[stop_ids[0]].decode()
     return names

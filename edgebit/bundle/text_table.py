@@ -5,22 +5,50 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from itertools import accumulate
 
 import numpy as np
 
 from edgebit.bundle.chat_table import ChatCell, ChatTable
-from edgebit.bundle.text_tokenizer import TokenizerFacts
+from edgebit.bundle.text_steps import FirstSpace, Prefix, Spaces
+from edgebit.bundle.text_tokenizer import AddedToken, TokenizerFacts
+from edgebit.bundle.text_vocabulary import Vocabulary, names_a_byte
 from edgebit.bundle.unicode_tables import CLASS_STARTS, COMPOSITIONS, DECOMPOSITIONS
 
-FORMAT = 2
-IGNORE_MERGES, NFC = 1, 2
-SPECIAL, STOP = 1, 2
+FORMAT = 3
+NONE = -1
+HEADER = "<8sIIQIIIiii"  # eb_text_header without its sections
+
+
+class Flag(IntFlag):
+    """Flags of the header."""
+
+    IGNORE_MERGES = 1
+    NFC = 2
+    CHARACTERS = 4
+    BYTE_FALLBACK = 8
+    FUSE_UNKNOWN = 16
+    SPACES = 32
+    SPACES_LATE = 64
+    PREFIX = 128
+    PREFIX_FIRST = 256
+    PREFIX_ALWAYS = 512
+    FIRST_SPACE = 1024
+    FIRST_TOKEN_SPACES = 2048
+
+
+class TokenFlag(IntFlag):
+    SPECIAL = 1
+    STOP = 2
+    BYTE = 4
+    LSTRIP = 8
+    RSTRIP = 16
+    SINGLE_WORD = 32
+
+
 ALLOWED, TRIM_LEFT, TRIM_RIGHT = 1, 2, 4
 NO_TOKEN = 0xFFFFFFFF
-NONE = -1
-HEADER = "<8sIIQIIIiiI"  # eb_text_header without its sections
 
 
 class Section(IntEnum):
@@ -35,15 +63,20 @@ class Section(IntEnum):
     WORD_SLOTS = 6
     CLASSES = 7
     ADDED_RAW = 8
-    ADDED_NORMALIZED = 9
-    NORMALIZED_OFFSETS = 10
-    NORMALIZED_BYTES = 11
-    DECOMPOSITIONS = 12
-    COMPOSITIONS = 13
-    CHAT_ROLES = 14
-    CHAT_CELLS = 15
-    CHAT_ITEMS = 16
-    CHAT_BYTES = 17
+    RAW_OFFSETS = 9
+    RAW_BYTES = 10
+    ADDED_NORMALIZED = 11
+    NORMALIZED_OFFSETS = 12
+    NORMALIZED_BYTES = 13
+    DECOMPOSITIONS = 14
+    COMPOSITIONS = 15
+    CHARACTER_SLOTS = 16
+    PIECES = 17
+    SCORES = 18
+    CHAT_ROLES = 19
+    CHAT_CELLS = 20
+    CHAT_ITEMS = 21
+    CHAT_BYTES = 22
 
 
 def write_table(
@@ -54,28 +87,46 @@ def write_table(
     eos_id: int | None = None,
 ) -> bytes:
     """The whole file. The same input gives the same bytes."""
-    count = max(facts.vocabulary) + 1
+    count = max(facts.texts) + 1
     sections = (
         _token_sections(facts, count, frozenset(stop_ids))
-        | _merge_sections(facts)
+        | _merge_sections(facts.model)
+        | _piece_sections(facts.model)
         | _added_sections(facts)
-        | _unicode_sections(facts.nfc)
+        | _unicode_sections(facts.steps.nfc)
         | _chat_sections(chat)
     )
-    flags = IGNORE_MERGES * facts.ignore_merges | NFC * facts.nfc
-    around = (NONE if token is None else token for token in (bos_id, eos_id))
-    return _assemble(sections, (facts.split, flags, count, *around, 0))
+    stages = sum(stage << 8 * i for i, stage in enumerate(facts.stages))
+    named = (NONE if token is None else token for token in (bos_id, eos_id, facts.model.unknown))
+    return _assemble(sections, (stages, _flags(facts), count, *named))
+
+
+def _flags(facts: TokenizerFacts) -> int:
+    steps, model = facts.steps, facts.model
+    return (
+        Flag.IGNORE_MERGES * model.ignore_merges
+        | Flag.NFC * steps.nfc
+        | Flag.CHARACTERS * (not steps.byte_level and not model.is_unigram)
+        | Flag.BYTE_FALLBACK * model.byte_fallback
+        | Flag.FUSE_UNKNOWN * model.fuse_unknown
+        | Flag.SPACES * (steps.spaces == Spaces.NORMALIZER)
+        | Flag.SPACES_LATE * (steps.spaces == Spaces.METASPACE or steps.prefix > Prefix.NORMALIZER)
+        | Flag.PREFIX * (steps.prefix == Prefix.NORMALIZER)
+        | Flag.PREFIX_FIRST * (steps.prefix == Prefix.FIRST)
+        | Flag.PREFIX_ALWAYS * (steps.prefix == Prefix.ALWAYS)
+        | Flag.FIRST_SPACE * (steps.first_space == FirstSpace.ONE)
+        | Flag.FIRST_TOKEN_SPACES * (steps.first_space == FirstSpace.TOKEN)
+    )
 
 
 def _assemble(sections: dict[Section, bytes], fields: tuple[int, ...]) -> bytes:
     header_bytes = struct.calcsize(HEADER) + 8 * len(Section)
-    directory, body, offset = b"", b"", header_bytes
+    directory, body, offset = b"", bytearray(), header_bytes
     for section in Section:
         content = sections[section]
         directory += struct.pack("<II", offset, len(content))
-        padded = content + b"\0" * (-len(content) % 8)
-        body += padded
-        offset += len(padded)
+        body += content + b"\0" * (-len(content) % 8)
+        offset = header_bytes + len(body)
     return struct.pack(HEADER, b"EDGEBITT", FORMAT, header_bytes, offset, *fields) + directory + body
 
 
@@ -89,30 +140,50 @@ def _strings(strings: Sequence[bytes]) -> tuple[bytes, bytes]:
 
 
 def _token_sections(facts: TokenizerFacts, count: int, stop_ids: frozenset[int]) -> dict[Section, bytes]:
-    offsets, blob = _strings([facts.vocabulary.get(token, b"") for token in range(count)])
-    special = frozenset(facts.special_tokens.values())
+    texts = [facts.texts.get(token, b"") for token in range(count)]
+    offsets, blob = _strings(texts)
+    flags = np.zeros(count, np.uint8)
+    for token in stop_ids:
+        flags[token] |= TokenFlag.STOP
+    for added in facts.added:
+        flags[added.id] |= (
+            TokenFlag.SPECIAL * added.special
+            | TokenFlag.LSTRIP * added.lstrip
+            | TokenFlag.RSTRIP * added.rstrip
+            | TokenFlag.SINGLE_WORD * added.single_word
+        )
+    if facts.steps.byte_tokens:
+        flags[[token for token, text in enumerate(texts) if names_a_byte(text)]] |= int(TokenFlag.BYTE)
     return {
         Section.TOKEN_OFFSETS: offsets,
         Section.TOKEN_BYTES: blob,
-        Section.TOKEN_FLAGS: bytes(
-            SPECIAL * (token in special) | STOP * (token in stop_ids) for token in range(count)
-        ),
-        Section.BYTE_TOKENS: _words(facts.byte_tokens),
+        Section.TOKEN_FLAGS: flags.tobytes(),
     }
 
 
-def _merge_sections(facts: TokenizerFacts) -> dict[Section, bytes]:
-    merges = np.array(facts.merges, np.uint32).reshape(-1, 3)
+def _merge_sections(model: Vocabulary) -> dict[Section, bytes]:
+    merges = np.array(model.merges, np.uint32).reshape(-1, 3)
     # A pair that is listed twice counts with its last rank, as in the library.
-    last = {(left, right): rank for rank, (left, right, _) in enumerate(facts.merges)}
+    last = {(left, right): rank for rank, (left, right, _) in enumerate(model.merges)}
     ranks = sorted(last.values())
     hashes = _mixed(merges[ranks, 0] * np.uint32(0x9E3779B1) ^ merges[ranks, 1] * np.uint32(0x85EBCA77))
-    words = facts.words if facts.ignore_merges else ()
     return {
+        Section.BYTE_TOKENS: _words(model.byte_tokens),
         Section.MERGES: merges.tobytes(),
         Section.MERGE_SLOTS: _slots(hashes.tolist(), ranks),
-        Section.WORD_SLOTS: _slots(_word_hashes([facts.vocabulary[word] for word in words]), words),
+        Section.WORD_SLOTS: _token_slots(model, model.words),
+        Section.CHARACTER_SLOTS: _token_slots(model, model.characters),
     }
+
+
+def _token_slots(model: Vocabulary, tokens: Sequence[int]) -> bytes:
+    return _slots(_word_hashes([model.texts[token] for token in tokens]), tokens)
+
+
+def _piece_sections(model: Vocabulary) -> dict[Section, bytes]:
+    pieces = sorted(model.scores, key=lambda token: model.texts[token])
+    scores = [*(model.scores[token] for token in pieces), model.unknown_score] if pieces else []
+    return {Section.PIECES: _words(pieces), Section.SCORES: np.array(scores, np.float64).tobytes()}
 
 
 def _mixed(
@@ -148,18 +219,20 @@ def _slots(hashes: Sequence[int], values: Sequence[int]) -> bytes:
 
 
 def _added_sections(facts: TokenizerFacts) -> dict[Section, bytes]:
-    raw = sorted(
-        (token for token in facts.added if not token.normalized), key=lambda token: token.content.encode()
-    )
-    normalized = sorted(
-        (token for token in facts.added if token.normalized), key=lambda token: token.pattern.encode()
-    )
-    offsets, blob = _strings([token.pattern.encode() for token in normalized])
+    def patterns(normalized: bool) -> tuple[bytes, bytes, bytes]:
+        tokens: list[AddedToken] = [token for token in facts.added if token.normalized == normalized]
+        tokens.sort(key=lambda token: token.pattern)
+        return _words([token.id for token in tokens]), *_strings([token.pattern for token in tokens])
+
+    raw, raw_offsets, raw_bytes = patterns(False)
+    normalized, normalized_offsets, normalized_bytes = patterns(True)
     return {
-        Section.ADDED_RAW: _words([token.id for token in raw]),
-        Section.ADDED_NORMALIZED: _words([token.id for token in normalized]),
-        Section.NORMALIZED_OFFSETS: offsets,
-        Section.NORMALIZED_BYTES: blob,
+        Section.ADDED_RAW: raw,
+        Section.RAW_OFFSETS: raw_offsets,
+        Section.RAW_BYTES: raw_bytes,
+        Section.ADDED_NORMALIZED: normalized,
+        Section.NORMALIZED_OFFSETS: normalized_offsets,
+        Section.NORMALIZED_BYTES: normalized_bytes,
     }
 
 

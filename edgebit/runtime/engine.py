@@ -262,13 +262,17 @@ class Engine:
         capacity = sum(len(text) for text in contents if text) + 32 * (count + 1)
         return _collect(call, capacity, lambda: _sentence(message))
 
-    def token_bytes(self, token: int) -> bytes:
-        """The bytes of one token: not always whole characters."""
+    def token_bytes(self, token: int, begins: bool = False) -> bytes:
+        """The bytes of one token: not always whole characters. begins: a text begins with it; then without
+        the space that some tokenizers put in front of a text.
+        """
         self._check_ids([token])
+        library = self._library
+        function = library.eb_first_token_bytes if begins else library.eb_token_bytes
         room = 64
         while True:
             data = ctypes.create_string_buffer(room)
-            needed = int(self._library.eb_token_bytes(self._model, token, data, room))
+            needed = int(function(self._model, token, data, room))
             if needed < 0:
                 raise RuntimeModelError(f"token {token} has no text: this model has no tokenizer")
             if needed <= room:

@@ -101,6 +101,7 @@ FUNCTIONS = {
     "eb_session_error": (c_char_p, [SESSION]),
     "eb_tokenize": (c_int32, [MODEL, c_char_p, c_int32, c_int32, IDS, c_int32]),
     "eb_token_bytes": (c_int32, [MODEL, c_int32, c_char_p, c_int32]),
+    "eb_first_token_bytes": (c_int32, [MODEL, c_int32, c_char_p, c_int32]),
     "eb_is_stop": (c_int32, [MODEL, c_int32]),
     "eb_is_special": (c_int32, [MODEL, c_int32]),
     "eb_chat_tokens": (c_int32, [MODEL, TEXTS, TEXTS, c_int32, c_int32, IDS, c_int32, MESSAGE, c_int32]),

@@ -61,7 +61,8 @@ class Model:
         self.require_task(TASK_GENERATE)
         ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-        return self._start(ids, max_tokens, sampling, stop, speculate)
+        continues = bool(ids) and not self._engine.is_special(ids[-1])
+        return self._start(ids, max_tokens, sampling, TextStream(_texts(stop), continues), speculate)
 
     def chat(
         self,
@@ -79,7 +80,7 @@ class Model:
         self.require_task(TASK_GENERATE)
         ids = self.chat_tokens(messages)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-        return self._start(ids, max_tokens, sampling, stop, speculate)
+        return self._start(ids, max_tokens, sampling, TextStream(_texts(stop)), speculate)
 
     @property
     def stats(self) -> Stats:
@@ -125,10 +126,11 @@ class Model:
         return self._engine.tokenize(text, add_bos, special)
 
     def detokenize(self, ids: Sequence[int], special: bool = False) -> str:
-        """The text of tokens. special: show special tokens too."""
+        """The text of tokens, as of one that begins with them. special: show special tokens too."""
         engine = self._engine
         shown = [token for token in ids if special or not engine.is_special(token)]
-        return b"".join(map(engine.token_bytes, shown)).decode("utf-8", "replace")
+        pieces = [engine.token_bytes(token, i == 0) for i, token in enumerate(shown)]
+        return b"".join(pieces).decode("utf-8", "replace")
 
     def chat_tokens(self, messages: Sequence[Message], generation_prompt: bool = True) -> List[int]:
         """Token ids of a conversation in the model's chat format."""
@@ -175,7 +177,7 @@ class Model:
         return self._run
 
     def _start(
-        self, ids: List[int], max_tokens: Optional[int], sampling: Sampling, stop: Texts, speculate: bool
+        self, ids: List[int], max_tokens: Optional[int], sampling: Sampling, text: TextStream, speculate: bool
     ) -> Iterator[str]:
         """Refuses what cannot run at once, not at the first piece."""
         if not ids:
@@ -187,7 +189,6 @@ class Model:
                 f"the prompt has {len(ids)} tokens, the context holds {self.info.context}: shorten it, "
                 "or compile the model with a longer context"
             )
-        text = TextStream([stop] if isinstance(stop, str) else stop)
         most = max_tokens or self.info.context + 1  # then the context ends the answer
         return self._stream(self._begin_run(), ids, most, sampling, text, speculate)
 
@@ -237,7 +238,7 @@ class Model:
             return text.finish(), "stop"
         piece, reached = "", False
         if not self._engine.is_special(token):
-            piece, reached = text.feed(self._engine.token_bytes(token))
+            piece, reached = text.feed(self._engine.token_bytes(token, not text.begun))
         if reached:
             return piece, "stop"
         return (piece + text.finish(), "length") if is_last else (piece, "")
@@ -247,6 +248,10 @@ class Model:
             raise RuntimeModelError(
                 "another run was started on this model: a model answers one prompt at a time"
             )
+
+
+def _texts(stop: Texts) -> Sequence[str]:
+    return [stop] if isinstance(stop, str) else stop
 
 
 def _role_and_content(message: Message) -> Tuple[str, str]:

@@ -10,16 +10,18 @@ class TextStream:
     """Turns the bytes of tokens into text that can be shown at once.
 
     A character whose bytes are spread over tokens appears when it is complete. Text that may be the
-    beginning of a stop string is held back until that is decided.
+    beginning of a stop string is held back until that is decided. `begun`: it continues a text, or was fed.
     """
 
-    def __init__(self, stop: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str] = (), begun: bool = False) -> None:
+        self.begun = begun
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = tuple(text for text in stop if text)
         self._held = ""
 
     def feed(self, data: bytes) -> Tuple[str, bool]:
         """Text that is certain now, and whether a stop string was reached: nothing follows then."""
+        self.begun = True
         text = self._held + self._decoder.decode(data)
         found = [position for position in (text.find(stop) for stop in self._stop) if position >= 0]
         if found:

@@ -14,7 +14,20 @@ from pathlib import Path
 import numpy as np
 
 NATIVE = Path(__file__).parents[2] / "edgebit" / "runtime" / "native"
-SOURCES = ("tokenizer", "split", "merge", "utf8", "normalize", "chat", "noise", "sampler", "message")
+SOURCES = (
+    "tokenizer",
+    "added",
+    "strings",
+    "split",
+    "merge",
+    "unigram",
+    "utf8",
+    "normalize",
+    "chat",
+    "noise",
+    "sampler",
+    "message",
+)
 BOS, SPECIAL, EOS = 1, 2, 4
 INVALID, REFUSED = -1, -3
 
@@ -72,15 +85,16 @@ class Text:
             return self.tokenize(text, flags)
         return self._ids[:count].tolist()
 
-    def token_bytes(self, token: int) -> bytes:
+    def token_bytes(self, token: int, begins: bool = False) -> bytes:
         out = ctypes.create_string_buffer(256)
-        count = self._library.eb_text_token_bytes(self._text, token, out, len(out))
+        functions = self._library.eb_text_token_bytes, self._library.eb_text_first_token_bytes
+        count = functions[begins](self._text, token, out, len(out))
         if count < 0:
             raise Refused(str(count))
         return out.raw[:count]
 
     def detokenize(self, ids: Sequence[int]) -> bytes:
-        return b"".join(map(self.token_bytes, ids))
+        return b"".join(self.token_bytes(token, i == 0) for i, token in enumerate(ids))
 
     def is_stop(self, token: int) -> bool:
         return bool(self._library.eb_text_is_stop(self._text, token))

@@ -28,6 +28,9 @@ PIECES = (
     "<|eot_id|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|start_header_id|>",
     "<tool>", "<tool>x",
     "<tool_call>", "</tool_call>",
+    # of SentencePiece
+    "\u2581", "\u2581\u2581", "\u2581the", "<s>", "</s>", "<unk>", "<0x0A>", "<start_of_turn>", "x y",
+    "ab ", " the ",
 )  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from edgebit.bundle.text import build_text_table
-from tests.text import native, templates, tokenizers_for_tests
+from tests.text import native, spaced_for_tests, templates, tokenizers_for_tests
 
 ROUNDS = 3000
+ALL = tokenizers_for_tests.ALL | spaced_for_tests.ALL
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,13 @@ def damage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def table_for(name: str) -> bytes:
-    tokenizer = tokenizers_for_tests.ALL[name]()
-    template = {"llama3": templates.LLAMA3, "qwen2": templates.QWEN2}.get(name)
+    tokenizer = ALL[name]()
+    template = {"llama3": templates.LLAMA3, "qwen2": templates.QWEN2, "metaspace": templates.QWEN2}.get(name)
     bos = tokenizer.token_to_id("<|begin_of_text|>")
     return build_text_table(tokenizers_for_tests.content(tokenizer), template, bos, [])
 
 
-@pytest.mark.parametrize("name", tokenizers_for_tests.ALL)
+@pytest.mark.parametrize("name", ALL)
 def test_flipped_bits_and_cut_files_never_crash(name: str, damage: Path, tmp_path: Path) -> None:
     file = tmp_path / "tokenizer.bin"
     file.write_bytes(table_for(name))
@@ -68,6 +69,6 @@ def test_another_format_is_named() -> None:
     table = bytearray(table_for("gpt2"))
     struct.pack_into("<I", table, 8, 99)
     with pytest.raises(
-        native.Refused, match="format 99, this runtime reads format 2: compile the bundle again"
+        native.Refused, match="format 99, this runtime reads format 3: compile the bundle again"
     ):
         native.Text(bytes(table))

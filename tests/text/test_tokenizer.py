@@ -13,6 +13,7 @@ from tokenizers import AddedToken
 
 from edgebit.bundle.text import build_text_table
 from edgebit.errors import TokenizerError
+from tests.text import spaced_for_tests as spaced
 from tests.text import tokenizers_for_tests as make
 from tests.text.native import BOS, EOS, INVALID, SPECIAL, Text, library
 
@@ -113,9 +114,9 @@ def build_table_once() -> bytes:
     "unit",
     ["a", "abcdefgh", " ", "\n", " \n", "漢字", "e\u0301", "\u0301\u0327", "<", "<|", "1", "<|eot_id|>"],
 )
-@pytest.mark.parametrize("name", ["llama3", "qwen2", "shuffled"])
+@pytest.mark.parametrize("name", ["llama3", "qwen2", "shuffled", *spaced.ALL])
 def test_long_inputs_without_a_break(unit: str, name: str) -> None:
-    tokenizer = make.ALL[name]()
+    tokenizer = (make.ALL | spaced.ALL)[name]()
     native = Text(build_text_table(make.content(tokenizer), None, None, []))
     text = unit * (100_000 // len(unit.encode()))
     begin = time.process_time()
@@ -173,7 +174,13 @@ def with_token(token: AddedToken) -> bytes:
 
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 DIGITS = {"type": "Digits", "individual_digits": True}
+PUNCTUATION = {"type": "Punctuation", "behavior": "Isolated"}
+WHITESPACE = {"type": "WhitespaceSplit"}
 SPLIT = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*parts: object) -> object:
+    return {"type": "Sequence", "pretokenizers": parts}
 
 
 @pytest.mark.parametrize(
@@ -185,30 +192,18 @@ SPLIT = {"type": "Split", "pattern": {"Regex": r"\w+"}, "behavior": "Isolated", 
         (lambda: changed_model(byte_fallback=True), "byte_fallback"),
         (lambda: changed(normalizer={"type": "NFKC"}), "normalizer NFKC"),
         (lambda: changed(normalizer={"type": "Lowercase"}), "normalizer Lowercase"),
-        (lambda: changed(pre_tokenizer=None), "pre-tokenizer none"),
+        (lambda: changed(pre_tokenizer=None), "spaces have to become U\\+2581"),
         (lambda: changed(pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True}), "add_prefix_space"),
         (lambda: changed(pre_tokenizer=BYTE_LEVEL | {"use_regex": False}), "without a split pattern"),
+        (lambda: changed(pre_tokenizer=sequence(BYTE_LEVEL, BYTE_LEVEL)), "ByteLevel twice"),
+        (lambda: changed(pre_tokenizer=sequence(BYTE_LEVEL, PUNCTUATION)), "Punctuation behind ByteLevel"),
+        (lambda: changed(pre_tokenizer=sequence(*[DIGITS] * 4, BYTE_LEVEL)), "5 steps, at most 4"),
+        (lambda: changed(pre_tokenizer=sequence(WHITESPACE, BYTE_LEVEL)), "pre-tokenizer WhitespaceSplit is"),
         (
-            lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [DIGITS, BYTE_LEVEL]}),
-            "Digits",
-        ),
-        (
-            lambda: changed(pre_tokenizer={"type": "Sequence", "pretokenizers": [SPLIT, BYTE_LEVEL]}),
-            "use_regex",
-        ),
-        (
-            lambda: changed(
-                pre_tokenizer={
-                    "type": "Sequence",
-                    "pretokenizers": [SPLIT, BYTE_LEVEL | {"use_regex": False}],
-                }
-            ),
+            lambda: changed(pre_tokenizer=sequence(SPLIT, BYTE_LEVEL)),
             "unknown split pattern",
         ),
         (lambda: changed(decoder={"type": "Fuse"}), "decoder is Fuse"),
-        (lambda: with_token(AddedToken("<mask>", lstrip=True)), "lstrip"),
-        (lambda: with_token(AddedToken("<mask>", rstrip=True)), "rstrip"),
-        (lambda: with_token(AddedToken("word", single_word=True)), "single_word"),
         (
             lambda: with_token(AddedToken("rn", special=True)),
             "ordinary text can become the special token 'rn'",

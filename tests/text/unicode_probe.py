@@ -14,29 +14,73 @@ import unicodedata
 import zlib
 from pathlib import Path
 
-from tokenizers import Regex
+from tokenizers import AddedToken, Regex, Tokenizer, models
 from tokenizers.normalizers import NFC, NFD
-from tokenizers.pre_tokenizers import Split
+from tokenizers.pre_tokenizers import Digits, Punctuation, Split
 
 CODE_POINTS = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-CLASS_PATTERNS = (r"\p{L}", r"\p{N}", r"\s")
+WORD = 8
+LAST = "\U0010fffd"  # nobody's neighbour
 LOWEST_MARK, COMMON_MARK = "\u0334", "\u0301"  # combining classes 1 and 230
 
 
 def class_starts() -> list[int]:
-    """Sorted ``first code point << 2 | class``: 0 other, 1 letter, 2 number, 3 white space."""
+    """Sorted ``first code point << 4 | class``: 0 other, 1 letter, 2 number, 3 white space, 4 punctuation, 5
+    what only ``Digits`` takes for a number; and WORD, what the added tokens take for a part of a word."""
+    members = [
+        removed(Split(Regex(r"\p{L}+"), "removed")),
+        removed(Split(Regex(r"\p{N}+"), "removed")),
+        removed(Split(Regex(r"\s+"), "removed")),
+        removed(Punctuation("removed")),
+    ]
+    members.append(numeric() - members[1])
+    classes = dict.fromkeys(CODE_POINTS, 0)
+    for number, codes in enumerate(members, 1):
+        assert not any(classes[code] for code in codes)
+        classes |= dict.fromkeys(codes, number)
+    for code in words():
+        classes[code] |= WORD
+    starts, before = [], -1
+    for code, number in classes.items():
+        if number != before:
+            starts.append(code << 4 | number)
+        before = number
+    return starts
+
+
+def removed(splitter: Split | Punctuation) -> set[int]:
+    """The code points that a pre-tokenizer takes away."""
     everything = "".join(map(chr, CODE_POINTS))
-    ranges = []
-    for number, pattern in enumerate(CLASS_PATTERNS, 1):
-        end = 0
-        others = Split(Regex(f"{pattern}+"), "removed").pre_tokenize_str(everything)
-        for begin, following in [place for _, place in others] + [(len(everything), len(everything))]:
-            if begin > end:
-                ranges.append((CODE_POINTS[end], CODE_POINTS[begin - 1] + 1, number))
-            end = following
-    ranges.sort()
-    starts = {0: 0} | {end: 0 for _, end, _ in ranges} | {begin: number for begin, _, number in ranges}
-    return [code << 2 | number for code, number in sorted(starts.items())]
+    codes, end = set(), 0
+    for _, (begin, following) in [
+        *splitter.pre_tokenize_str(everything),
+        ("", (len(everything), len(everything))),
+    ]:
+        codes.update(CODE_POINTS[end:begin])
+        end = following
+    return codes
+
+
+def numeric() -> set[int]:
+    pieces = Digits(individual_digits=True).pre_tokenize_str("a".join(map(chr, CODE_POINTS)))
+    return {ord(piece) for piece, _ in pieces if len(piece) == 1} - {ord("a")}
+
+
+def words() -> set[int]:
+    """The code points beside which a token that has to stand alone is not found."""
+    tokenizer = Tokenizer(models.BPE(vocab={"x": 0}, merges=[]))
+    tokenizer.add_tokens([AddedToken(f"{LAST}q", single_word=True, normalized=False)])
+    texts = [
+        "\n".join(f"{chr(code)}{LAST}q" for code in CODE_POINTS[at : at + 256])
+        for at in range(0, len(CODE_POINTS), 256)
+    ]
+    found = set()
+    for at, encoding in enumerate(tokenizer.encode_batch(texts)):
+        alone = {
+            begin // 4 for (begin, _), token in zip(encoding.offsets, encoding.ids, strict=True) if token
+        }
+        found |= {256 * at + i for i in range(256)} - {256 * at + i for i in alone}
+    return {CODE_POINTS[i] for i in found if i < len(CODE_POINTS)}
 
 
 def changed_by_nfd() -> set[int]:
@@ -115,7 +159,7 @@ def _decoded(text: str) -> tuple[int, ...]:
         [
             literal(
                 "CLASS_STARTS",
-                "first code point << 2 | class (0 other, 1 letter, 2 number, 3 white space)",
+                "first code point << 4 | class (other, letter, number, space, punctuation, late number) | 8: word",
                 class_starts(),
             ),
             literal(

@@ -11,14 +11,24 @@
 typedef struct {
   const eb_text *text;
   eb_buffer run; /* text since the last special token */
+  int32_t printed; /* the template or a message has printed something that is flushed */
+  int32_t strips;  /* the last special token takes the white space behind it */
   eb_output out;
   char *error;
   int32_t error_size;
 } chat;
 
-static void flush(chat *c) {
-  if (c->run.bytes) eb_tokenize_into(c->text, c->run.data, c->run.bytes, 0, &c->out);
+/* The text since the last special token; `next`: the token behind it, -1 at the end. */
+static void flush(chat *c, int32_t next) {
+  int32_t begin = 0, end = c->run.bytes;
+  if (c->strips) begin = eb_skip_spaces(c->text, c->run.data, begin, end, 0);
+  if (next >= 0 && eb_token_has(c->text, next, EB_TOKEN_LSTRIP)) end = eb_drop_spaces(c->text, c->run.data, begin, end, 0);
+  eb_text_place place = {0, !c->printed};
+  if (begin < end) eb_tokenize_into(c->text, c->run.data + begin, end - begin, place, &c->out);
+  c->printed |= c->run.bytes > 0 || next >= 0;
   c->run.bytes = 0;
+  c->strips = next >= 0 && eb_token_has(c->text, next, EB_TOKEN_RSTRIP);
+  if (next >= 0) eb_output_add(&c->out, next);
 }
 
 /* A string of the table, NUL-terminated and cut to the size, for a message. */
@@ -62,8 +72,7 @@ static int32_t put_cell(chat *c, const eb_chat_cell *cell, int32_t message) {
     if (item->token == EB_CHAT_NO_TOKEN) {
       eb_buffer_add(&c->run, span.data, (int32_t)span.bytes);
     } else {
-      flush(c);
-      eb_output_add(&c->out, (int32_t)(item->token & 0x7fffffffu));
+      flush(c, (int32_t)(item->token & 0x7fffffffu));
     }
   }
   return 0;
@@ -142,7 +151,7 @@ static int32_t put_conversation(chat *c, const char *const *roles, const char *c
     if (i < messages) put_content(c, contents[i], cell->flags);
     from = (uint32_t)role;
   }
-  flush(c);
+  flush(c, -1);
   return c->out.failed || c->run.failed ? EB_TEXT_MEMORY : c->out.count;
 }
 
@@ -154,7 +163,7 @@ int32_t eb_text_chat_tokens(const eb_text *text, const char *const *roles, const
     eb_message(error, error_size, "this model has no chat template: use plain text generation");
     return EB_TEXT_REFUSED;
   }
-  chat c = {text, {0}, {ids, capacity, 0, 0, NULL, NULL, 0}, error, error_size};
+  chat c = {.text = text, .out = {.ids = ids, .capacity = capacity}, .error = error, .error_size = error_size};
   int32_t result = put_conversation(&c, roles, contents, messages, add_generation_prompt);
   if (result == EB_TEXT_MEMORY) eb_message(error, error_size, "out of memory while formatting the conversation");
   eb_output_release(&c.out);

@@ -205,6 +205,10 @@ EB_API int32_t eb_tokenize(const eb_model *model, const char *utf8, int32_t byte
  * Returns the count needed, or EB_ERROR_TEXT, or EB_ERROR_ARGUMENT (for an id outside the vocabulary too). */
 EB_API int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity);
 
+/* The same for the token that a text begins with: without the space that some tokenizers put in front of a text. An
+ * answer that continues text, and does not begin one, needs it not. */
+EB_API int32_t eb_first_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity);
+
 /* 1 when the token ends an answer, otherwise 0. */
 EB_API int32_t eb_is_stop(const eb_model *model, int32_t id);
 

@@ -1,4 +1,4 @@
-/* merge.c: byte-level BPE of one word.
+/* merge.c: BPE of one word, from its bytes (GPT-2) or its characters (SentencePiece) on.
  *
  * The merges are taken by rank, then from the left, out of a binary heap: O(n log n) for a word of n bytes. A candidate
  * is not removed when its symbols change; it is checked when it is taken, by what it would produce, as Hugging Face
@@ -38,10 +38,10 @@ static uint32_t find_merge(const eb_text *text, int32_t left, int32_t right) {
   return NO_RANK;
 }
 
-/* The token that is the whole word, -1 if there is none. */
-static int32_t find_word(const eb_text *text, const uint8_t *word, int32_t bytes) {
-  const uint32_t *slots = eb_section(text, EB_SECTION_WORD_SLOTS);
-  uint32_t size = EB_COUNT(text, EB_SECTION_WORD_SLOTS, uint32_t), at = hash_bytes(word, bytes);
+/* The token in a section of slots that is these bytes, -1 if there is none. */
+static int32_t find_token(const eb_text *text, int section, const uint8_t *word, int32_t bytes) {
+  const uint32_t *slots = eb_section(text, section);
+  uint32_t size = EB_COUNT(text, section, uint32_t), at = hash_bytes(word, bytes);
   for (uint32_t probe = 0; probe < size; probe++, at++) {
     uint32_t slot = slots[at & (size - 1)];
     if (slot == 0 || slot > text->token_count) return -1;
@@ -77,20 +77,18 @@ static void push_pair(const eb_text *text, eb_output *out, int32_t *count, int32
   if (rank != NO_RANK) push(out->heap, count, (eb_candidate){rank, at});
 }
 
-/* Work area for a word: n symbols, and n - 1 candidates at first plus two for each of at most n - 1 merges. */
+/* Work area for a word of n bytes: n symbols at most, n - 1 candidates at first and one more with each of at most n - 1
+ * merges (which takes one and adds two). 28 bytes for a byte of the longest word. */
 static int reserve(eb_output *out, int32_t bytes) {
   if (bytes <= out->longest) return 1;
-  size_t n = (size_t)bytes < 256 ? 256 : (size_t)bytes * 2;
-  eb_output_release(out);
+  size_t n = bytes < 256 ? 256 : bytes < 1 << 16 ? (size_t)bytes * 2 : (size_t)bytes;
+  free(out->symbols);
+  free(out->heap);
   out->symbols = malloc(n * sizeof(eb_symbol));
-  out->heap = malloc(3 * n * sizeof(eb_candidate));
-  if (!out->symbols || !out->heap || n > INT32_MAX / 3) {
-    eb_output_release(out);
-    out->failed = 1;
-    return 0;
-  }
-  out->longest = (int32_t)n;
-  return 1;
+  out->heap = malloc(2 * n * sizeof(eb_candidate));
+  out->failed |= !out->symbols || !out->heap || n > INT32_MAX / 2;
+  out->longest = out->failed ? 0 : (int32_t)n;
+  return !out->failed;
 }
 
 static void apply(const eb_text *text, eb_output *out, int32_t *count, eb_candidate taken) {
@@ -108,12 +106,40 @@ static void apply(const eb_text *text, eb_output *out, int32_t *count, eb_candid
   push_pair(text, out, count, taken.at);
 }
 
-static void merge_symbols(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out) {
+static void put_symbol(eb_output *out, int32_t *count, uint32_t id) {
+  out->symbols[*count] = (eb_symbol){(int32_t)(id & 0x7fffffffu), *count - 1, *count + 1};
+  ++*count;
+}
+
+static void put_bytes(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out, int32_t *count) {
   const uint32_t *byte_tokens = eb_section(text, EB_SECTION_BYTE_TOKENS);
-  for (int32_t i = 0; i < bytes; i++)
-    out->symbols[i] = (eb_symbol){(int32_t)(byte_tokens[word[i]] & 0x7fffffffu), i - 1, i + 1 < bytes ? i + 1 : -1};
-  int32_t count = 0;
-  for (int32_t i = 0; i + 1 < bytes; i++) push_pair(text, out, &count, i);
+  for (int32_t i = 0; i < bytes; i++) put_symbol(out, count, byte_tokens[word[i]]);
+}
+
+/* A character without a token: its bytes, or the unknown token, once for a row of them where they are fused. */
+static void put_characters(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out, int32_t *count) {
+  uint32_t flags = text->header->flags;
+  int unknown_before = 0;
+  for (int32_t at = 0, next = 0; at < bytes; at = next) {
+    eb_utf8_next(word, &next);
+    int32_t token = find_token(text, EB_SECTION_CHARACTER_SLOTS, word + at, next - at);
+    if (token < 0 && flags & EB_TEXT_BYTE_FALLBACK) {
+      put_bytes(text, word + at, next - at, out, count);
+      continue;
+    }
+    int fused = token < 0 && unknown_before && flags & EB_TEXT_FUSE_UNKNOWN;
+    unknown_before = token < 0;
+    if (token < 0) token = text->header->unknown;
+    if (token >= 0 && !fused) put_symbol(out, count, (uint32_t)token);
+  }
+}
+
+static void merge_symbols(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out) {
+  int32_t symbols = 0, count = 0;
+  (text->header->flags & EB_TEXT_CHARACTERS ? put_characters : put_bytes)(text, word, bytes, out, &symbols);
+  if (!symbols) return;
+  out->symbols[symbols - 1].next = -1;
+  for (int32_t i = 0; i + 1 < symbols; i++) push_pair(text, out, &count, i);
   while (count > 0) apply(text, out, &count, pop(out->heap, &count));
   for (int32_t i = 0; i >= 0; i = out->symbols[i].next) eb_output_add(out, out->symbols[i].id);
 }
@@ -130,14 +156,12 @@ void eb_output_add(eb_output *out, int32_t id) {
 void eb_output_release(eb_output *out) {
   free(out->symbols);
   free(out->heap);
-  out->symbols = NULL;
-  out->heap = NULL;
-  out->longest = 0;
+  free(out->endings);
 }
 
 void eb_merge_word(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out) {
   if (bytes < 1 || out->failed) return;
-  int32_t whole = eb_section_bytes(text, EB_SECTION_WORD_SLOTS) ? find_word(text, word, bytes) : -1;
+  int32_t whole = eb_section_bytes(text, EB_SECTION_WORD_SLOTS) ? find_token(text, EB_SECTION_WORD_SLOTS, word, bytes) : -1;
   if (whole >= 0)
     eb_output_add(out, whole);
   else if (reserve(out, bytes))

@@ -1,4 +1,4 @@
-/* split.c: cutting text into words exactly as the regular expressions of the tokenizers do.
+/* split.c: cutting text into words exactly as the pre-tokenizers do, one stage after the other.
  *
  * Each alternative of a pattern is a scanner that returns the end of its match or -1; the first that matches wins, as in
  * a backtracking engine. Backtracking inside an alternative only ever happens over white space, where its outcome can be
@@ -7,10 +7,13 @@
  *   GPT-2    's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  *   Llama-3  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
  *   Qwen2    Llama-3 with \p{N} for \p{N}{1,3}
+ *
+ * Falcon has four stages: runs of punctuation, GPT-2, then, in the byte-level spelling of the words, runs of digits (with
+ * the bytes that are spelled as such: ² ³ ¹ ¼ ½ ¾) and three digits at a time.
  */
 #include "text_table.h"
 
-enum { OTHER, LETTER, NUMBER, SPACE, END };
+enum { OTHER = EB_OTHER, LETTER = EB_LETTER, NUMBER = EB_NUMBER, SPACE = EB_SPACE, END = EB_CLASS };
 
 typedef struct {
   const eb_text *text;
@@ -18,26 +21,27 @@ typedef struct {
   int32_t end;
 } scanner;
 
-static uint32_t class_of(const eb_text *text, uint32_t code) {
+uint32_t eb_class_of(const eb_text *text, uint32_t code) {
   const uint32_t *starts = eb_section(text, EB_SECTION_CLASSES);
   uint32_t low = 0, high = EB_COUNT(text, EB_SECTION_CLASSES, uint32_t); /* starts[low] <= code < starts[high] */
   while (high - low > 1) {
     uint32_t middle = low + (high - low) / 2;
-    if (starts[middle] >> 2 <= code)
+    if (starts[middle] >> 4 <= code)
       low = middle;
     else
       high = middle;
   }
-  return high ? starts[low] & 3u : OTHER;
+  return high ? starts[low] & 15u : EB_OTHER;
 }
 
-/* Class of the character at `at`, END at the end; *next is where the following one begins. */
+/* Class of the character at `at`, as the patterns have it; END at the end. *next is where the following one begins. */
 static uint32_t look(const scanner *s, int32_t at, int32_t *next) {
   *next = at;
   if (at >= s->end) return END;
   uint32_t code = eb_utf8_next(s->utf8, next);
   if (code - 'a' < 26 || code - 'A' < 26) return LETTER;
-  return class_of(s->text, code);
+  uint32_t class = eb_class_of(s->text, code) & EB_CLASS;
+  return class > SPACE ? OTHER : class;
 }
 
 /* End of the run of one class from `at` on, at most `limit` characters. */
@@ -128,13 +132,74 @@ static int32_t llama3(const scanner *s, int32_t at, int32_t digits) {
   return end < 0 ? spaces(s, at, 1) : end;
 }
 
-int32_t eb_split_next(const eb_text *text, const uint8_t *utf8, int32_t at, int32_t end) {
+/* Whether the character or byte at `at` is what the stage looks for; *next: where the following one begins. */
+static int sought(const scanner *s, uint32_t stage, int32_t at, int32_t *next) {
+  if (stage == EB_SPLIT_BYTE_DIGITS || stage == EB_SPLIT_BYTE_DIGITS_ALONE) {
+    uint8_t byte = s->utf8[at];
+    *next = at + 1;
+    return byte - '0' < 10u || byte == 0xb2 || byte == 0xb3 || byte == 0xb9 || (byte >= 0xbc && byte <= 0xbe);
+  }
+  *next = at;
+  uint32_t class = eb_class_of(s->text, eb_utf8_next(s->utf8, next)) & EB_CLASS;
+  if (stage == EB_SPLIT_PUNCTUATION || stage == EB_SPLIT_PUNCTUATION_ALONE) return class == EB_PUNCTUATION;
+  return class == EB_NUMBER || class == EB_LATE_NUMBER;
+}
+
+/* A run of what the stage looks for, or of the rest; or one of what it looks for. */
+static int32_t runs(const scanner *s, uint32_t stage, int32_t at, int alone) {
+  int32_t next, following;
+  int first = sought(s, stage, at, &next);
+  if (first && alone) return next;
+  while (next < s->end && sought(s, stage, next, &following) == first) next = following;
+  return next;
+}
+
+static int three_digits(const scanner *s, int32_t at) {
+  if (s->end - at < 3) return 0;
+  return s->utf8[at] - '0' < 10u && s->utf8[at + 1] - '0' < 10u && s->utf8[at + 2] - '0' < 10u;
+}
+
+static int32_t digit_triples(const scanner *s, int32_t at) {
+  if (three_digits(s, at)) return at + 3;
+  do at++;
+  while (at < s->end && !three_digits(s, at));
+  return at;
+}
+
+/* Up to the next space; with `runs_stay` up to the next one behind something else. */
+static int32_t before_space(const scanner *s, int32_t at, int runs_stay) {
+  do at++;
+  while (at < s->end && (s->utf8[at] != ' ' || (runs_stay && s->utf8[at - 1] == ' ')));
+  return at;
+}
+
+int32_t eb_split_next(const eb_text *text, uint32_t stage, const uint8_t *utf8, int32_t at, int32_t end) {
   scanner s = {text, utf8, end};
   int32_t next;
-  switch (text->header->split) {
+  switch (stage) {
     case EB_SPLIT_LLAMA3: next = llama3(&s, at, 3); break;
     case EB_SPLIT_QWEN2: next = llama3(&s, at, 1); break;
+    case EB_SPLIT_PUNCTUATION:
+    case EB_SPLIT_DIGITS:
+    case EB_SPLIT_BYTE_DIGITS: next = runs(&s, stage, at, 0); break;
+    case EB_SPLIT_PUNCTUATION_ALONE:
+    case EB_SPLIT_DIGITS_ALONE:
+    case EB_SPLIT_BYTE_DIGITS_ALONE: next = runs(&s, stage, at, 1); break;
+    case EB_SPLIT_THREE_DIGITS: next = digit_triples(&s, at); break;
+    case EB_SPLIT_BEFORE_SPACE: next = before_space(&s, at, 0); break;
+    case EB_SPLIT_BEFORE_SPACES: next = before_space(&s, at, 1); break;
     default: next = gpt2(&s, at); break;
   }
   return next > at ? next : end; /* only a damaged class table leaves a character unmatched */
+}
+
+int eb_split_stages_agree(uint32_t stages) {
+  int between_bytes = 0;
+  for (; stages; stages >>= 8) {
+    uint32_t stage = stages & 0xff;
+    int reads_bytes = stage >= EB_SPLIT_BYTE_DIGITS;
+    if (!stage || stage >= EB_SPLIT_COUNT || (between_bytes && !reads_bytes)) return 0;
+    between_bytes |= stage == EB_SPLIT_BYTE_DIGITS || stage == EB_SPLIT_BYTE_DIGITS_ALONE;
+  }
+  return 1;
 }

@@ -24,6 +24,12 @@ int32_t eb_token_bytes(const eb_model *model, int32_t id, char *out, int32_t cap
   return public_code(eb_text_token_bytes(&model->text, id, out, capacity));
 }
 
+int32_t eb_first_token_bytes(const eb_model *model, int32_t id, char *out, int32_t capacity) {
+  if (!has_text(model)) return EB_ERROR_TEXT;
+  if (capacity < 0 || (capacity && !out)) return EB_ERROR_ARGUMENT;
+  return public_code(eb_text_first_token_bytes(&model->text, id, out, capacity));
+}
+
 int32_t eb_is_stop(const eb_model *model, int32_t id) {
   return has_text(model) && eb_text_is_stop(&model->text, id) > 0;
 }

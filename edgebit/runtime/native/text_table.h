@@ -70,8 +70,34 @@ typedef struct {
 void eb_buffer_add(eb_buffer *buffer, const uint8_t *data, int32_t bytes);
 void eb_buffer_add_code_point(eb_buffer *buffer, uint32_t code);
 
-/* split.c: end of the word that begins at `at` < `end` of valid UTF-8 that is cut by itself. */
-int32_t eb_split_next(const eb_text *text, const uint8_t *utf8, int32_t at, int32_t end);
+/* Code points of one kind. */
+enum { EB_OTHER, EB_LETTER, EB_NUMBER, EB_SPACE, EB_PUNCTUATION, EB_LATE_NUMBER, EB_CLASS = 7, EB_WORD = 8 };
+
+/* split.c: the kind of a code point, EB_WORD with it where it can be part of a word. */
+uint32_t eb_class_of(const eb_text *text, uint32_t code);
+
+/* split.c: where the piece that begins at `at` < `end` ends, for one stage; its piece of text is cut by itself. */
+int32_t eb_split_next(const eb_text *text, uint32_t stage, const uint8_t *utf8, int32_t at, int32_t end);
+
+/* split.c: whether stages are known, and none that reads characters comes after one that cuts between bytes. */
+int eb_split_stages_agree(uint32_t stages);
+
+/* A list of byte strings in order: those of a list of tokens, or of a list of its own. */
+typedef struct {
+  const eb_text *text;
+  const uint32_t *tokens; /* or NULL */
+  int offsets, bytes;     /* sections */
+  uint32_t count;
+} eb_strings;
+
+static inline eb_span eb_string_at(const eb_strings *list, uint32_t index) {
+  if (list->tokens) return eb_token_span(list->text, list->tokens[index]);
+  return eb_list_span(list->text, list->offsets, list->bytes, index);
+}
+
+/* strings.c: [*low, *high) are the strings that share their first `depth` bytes, all longer than that: narrows it to
+ * those that go on with `byte`. */
+void eb_strings_narrow(const eb_strings *list, uint32_t *low, uint32_t *high, uint32_t depth, uint32_t byte);
 
 /* utf8.c: length of the longest valid prefix; a copy in which every invalid part is U+FFFD. */
 int32_t eb_utf8_valid_prefix(const uint8_t *utf8, int32_t bytes);
@@ -80,7 +106,7 @@ void eb_utf8_repair(const uint8_t *utf8, int32_t bytes, eb_buffer *out);
 /* normalize.c: appends the NFC form of valid UTF-8. */
 void eb_normalize(const eb_text *text, const uint8_t *utf8, int32_t bytes, eb_buffer *out);
 
-/* merge.c: byte-level BPE of one word, and the ids that come out of it. */
+/* merge.c, unigram.c: the tokens of one word, and the ids that come out. */
 typedef struct {
   int32_t id, previous, next; /* next: index, or -1; an id below 0: merged away */
 } eb_symbol;
@@ -90,19 +116,41 @@ typedef struct {
   int32_t at;
 } eb_candidate;
 
+/* The best way to an end of text: the score of it all, where its last token begins (-1: no way yet) and which it is; and
+ * on the best way to the end of the word, where the token after it ends. */
+typedef struct {
+  double score;
+  int32_t begin, id, next;
+} eb_ending;
+
 typedef struct {
   int32_t *ids;
   int32_t capacity, count, failed; /* failed: memory ran out, or more than INT32_MAX ids */
   eb_symbol *symbols; /* work area, grown to the longest word */
   eb_candidate *heap;
   int32_t longest;
+  eb_ending *endings; /* work area of unigram.c */
+  int32_t most_endings;
 } eb_output;
 
 void eb_output_add(eb_output *out, int32_t id);
-void eb_merge_word(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out);
 void eb_output_release(eb_output *out);
+void eb_merge_word(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out);
+void eb_unigram_word(const eb_text *text, const uint8_t *word, int32_t bytes, eb_output *out);
 
-/* tokenizer.c: text without BOS, into `out`. */
-void eb_tokenize_into(const eb_text *text, const uint8_t *utf8, int32_t bytes, int32_t parse_special, eb_output *out);
+/* added.c: text without BOS, into `out`. `begins`: nothing stands before it. */
+typedef struct {
+  int32_t parse_special, begins;
+} eb_text_place;
+
+void eb_tokenize_into(const eb_text *text, const uint8_t *utf8, int32_t bytes, eb_text_place place, eb_output *out);
+
+/* added.c: the beginning or the end of [begin, end) without white space. In `spaced` text a space is none: it stands
+ * for U+2581. */
+int32_t eb_skip_spaces(const eb_text *text, const uint8_t *utf8, int32_t begin, int32_t end, int spaced);
+int32_t eb_drop_spaces(const eb_text *text, const uint8_t *utf8, int32_t begin, int32_t end, int spaced);
+
+/* tokenizer.c */
+int32_t eb_token_has(const eb_text *text, int32_t id, uint8_t flag);
 
 #endif

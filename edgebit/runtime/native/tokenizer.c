@@ -17,11 +17,16 @@ static const section_rule RULES[EB_SECTION_COUNT] = {
   [EB_SECTION_WORD_SLOTS] = {4, 1},
   [EB_SECTION_CLASSES] = {4, 0},
   [EB_SECTION_ADDED_RAW] = {4, 0},
+  [EB_SECTION_RAW_OFFSETS] = {4, 0},
+  [EB_SECTION_RAW_BYTES] = {1, 0},
   [EB_SECTION_ADDED_NORMALIZED] = {4, 0},
   [EB_SECTION_NORMALIZED_OFFSETS] = {4, 0},
   [EB_SECTION_NORMALIZED_BYTES] = {1, 0},
   [EB_SECTION_DECOMPOSITIONS] = {sizeof(eb_decomposition), 0},
   [EB_SECTION_COMPOSITIONS] = {sizeof(eb_composition), 0},
+  [EB_SECTION_CHARACTER_SLOTS] = {4, 1},
+  [EB_SECTION_PIECES] = {4, 0},
+  [EB_SECTION_SCORES] = {sizeof(double), 0},
   [EB_SECTION_CHAT_ROLES] = {sizeof(eb_chat_text), 0},
   [EB_SECTION_CHAT_CELLS] = {sizeof(eb_chat_cell), 0},
   [EB_SECTION_CHAT_ITEMS] = {sizeof(eb_chat_item), 0},
@@ -39,11 +44,17 @@ static int section_fits(const eb_text_header *header, int index) {
 /* The counts that belong together. */
 static int counts_agree(const eb_text *text) {
   uint32_t tokens = text->token_count, roles = EB_COUNT(text, EB_SECTION_CHAT_ROLES, eb_chat_text);
-  uint32_t patterns = EB_COUNT(text, EB_SECTION_ADDED_NORMALIZED, uint32_t);
+  uint32_t raw = EB_COUNT(text, EB_SECTION_ADDED_RAW, uint32_t);
+  uint32_t normalized = EB_COUNT(text, EB_SECTION_ADDED_NORMALIZED, uint32_t);
+  uint32_t bytes = EB_COUNT(text, EB_SECTION_BYTE_TOKENS, uint32_t), flags = text->header->flags;
+  uint32_t pieces = EB_COUNT(text, EB_SECTION_PIECES, uint32_t);
+  int needs_bytes = flags & EB_TEXT_BYTE_FALLBACK || (!pieces && !(flags & EB_TEXT_CHARACTERS));
   return tokens >= 1 && tokens < 0x7fffffffu && EB_COUNT(text, EB_SECTION_TOKEN_OFFSETS, uint32_t) == tokens + 1 &&
-         eb_section_bytes(text, EB_SECTION_TOKEN_FLAGS) == tokens &&
-         EB_COUNT(text, EB_SECTION_BYTE_TOKENS, uint32_t) == 256 &&
-         EB_COUNT(text, EB_SECTION_NORMALIZED_OFFSETS, uint32_t) == patterns + 1 && roles <= 16 &&
+         eb_section_bytes(text, EB_SECTION_TOKEN_FLAGS) == tokens && bytes == (needs_bytes ? 256 : bytes) &&
+         EB_COUNT(text, EB_SECTION_RAW_OFFSETS, uint32_t) == raw + 1 &&
+         EB_COUNT(text, EB_SECTION_NORMALIZED_OFFSETS, uint32_t) == normalized + 1 &&
+         (!pieces || EB_COUNT(text, EB_SECTION_SCORES, double) == pieces + 1) &&
+         eb_split_stages_agree(text->header->stages) && roles <= 16 &&
          EB_COUNT(text, EB_SECTION_CHAT_CELLS, eb_chat_cell) == (roles ? (roles + 1) * (roles + 2) : 0);
 }
 
@@ -71,163 +82,57 @@ int eb_text_open(eb_text *text, const uint8_t *data, uint64_t size, char *error,
   return 0;
 }
 
-/* Added tokens as patterns sorted by their bytes. */
-typedef struct {
-  const eb_text *text;
-  const uint32_t *ids;
-  uint32_t count;
-  int normalized;
-  uint8_t first, last; /* no pattern begins with a byte outside these: nearly all begin with '<' */
-} patterns;
-
-static eb_span pattern_at(const patterns *p, uint32_t index) {
-  if (p->normalized) return eb_list_span(p->text, EB_SECTION_NORMALIZED_OFFSETS, EB_SECTION_NORMALIZED_BYTES, index);
-  return eb_token_span(p->text, p->ids[index]);
-}
-
-static patterns open_patterns(const eb_text *text, int normalized) {
-  int section = normalized ? EB_SECTION_ADDED_NORMALIZED : EB_SECTION_ADDED_RAW;
-  patterns p = {text, eb_section(text, section), EB_COUNT(text, section, uint32_t), normalized, 0, 0xff};
-  eb_span lowest = {0}, highest = {0};
-  if (p.count) {
-    lowest = pattern_at(&p, 0);
-    highest = pattern_at(&p, p.count - 1);
-  }
-  if (lowest.bytes) p.first = lowest.data[0];
-  if (highest.bytes) p.last = highest.data[0];
-  return p;
-}
-
-/* First pattern in [low, high) whose byte at `depth` is at least `byte`; all of them are longer than `depth`. */
-static uint32_t lower_bound(const patterns *p, uint32_t low, uint32_t high, uint32_t depth, uint32_t byte) {
-  while (low < high) {
-    uint32_t middle = low + (high - low) / 2;
-    eb_span pattern = pattern_at(p, middle);
-    if (depth < pattern.bytes && pattern.data[depth] < byte)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low;
-}
-
-/* The longest pattern that begins at text[at]: its index and its end, or -1. */
-static int64_t longest_match(const patterns *p, const uint8_t *utf8, int32_t at, int32_t bytes, int32_t *end) {
-  uint32_t low = 0, high = p->count;
-  int64_t found = -1;
-  for (uint32_t depth = 0; low < high; depth++) {
-    int32_t here = at + (int32_t)depth;
-    if (depth > 0 && pattern_at(p, low).bytes == depth) {
-      if (here == bytes || (utf8[here] & 0xc0) != 0x80) { /* whole characters, even from a damaged file */
-        found = low;
-        *end = here;
-      }
-      low++;
-    }
-    if (here >= bytes) break;
-    low = lower_bound(p, low, high, depth, utf8[here]);
-    high = lower_bound(p, low, high, depth, utf8[here] + 1u);
-  }
-  return found;
-}
-
-typedef struct {
-  const eb_text *text;
-  int32_t parse_special;
-  eb_output *out;
-} job;
-
-static void emit_words(const job *j, const uint8_t *utf8, int32_t begin, int32_t end) {
-  while (begin < end && !j->out->failed) {
-    int32_t next = eb_split_next(j->text, utf8, begin, end);
-    eb_merge_word(j->text, utf8 + begin, next - begin, j->out);
-    begin = next;
-  }
-}
-
-static void emit_raw(const job *j, const uint8_t *utf8, int32_t begin, int32_t end);
-
-/* Cuts [0, bytes) at added tokens, leftmost and longest first; what is between goes on: from the raw text to the
- * normalized text, from there to words. A special token that is not to be parsed is passed over as a whole. */
-static void cut(const job *j, const patterns *p, const uint8_t *utf8, int32_t bytes) {
-  int32_t begin = 0, end = 0;
-  for (int32_t at = 0; p->count && at < bytes && !j->out->failed;) {
-    int possible = utf8[at] >= p->first && utf8[at] <= p->last && (utf8[at] & 0xc0) != 0x80;
-    int64_t found = possible ? longest_match(p, utf8, at, bytes, &end) : -1;
-    if (found < 0) {
-      at++;
-      continue;
-    }
-    uint32_t id = p->ids[found];
-    if (j->parse_special || !eb_text_is_special(j->text, (int32_t)id)) {
-      (p->normalized ? emit_words : emit_raw)(j, utf8, begin, at);
-      eb_output_add(j->out, (int32_t)(id & 0x7fffffffu));
-      begin = end;
-    }
-    at = end;
-  }
-  (p->normalized ? emit_words : emit_raw)(j, utf8, begin, bytes);
-}
-
-static void emit_raw(const job *j, const uint8_t *utf8, int32_t begin, int32_t end) {
-  patterns normalized = open_patterns(j->text, 1);
-  if (begin >= end) return;
-  if (!(j->text->header->flags & EB_TEXT_NFC)) {
-    cut(j, &normalized, utf8 + begin, end - begin);
-    return;
-  }
-  eb_buffer buffer = {0};
-  eb_normalize(j->text, utf8 + begin, end - begin, &buffer);
-  if (buffer.failed)
-    j->out->failed = 1;
-  else
-    cut(j, &normalized, buffer.data, buffer.bytes);
-  free(buffer.data);
-}
-
-void eb_tokenize_into(const eb_text *text, const uint8_t *utf8, int32_t bytes, int32_t parse_special, eb_output *out) {
-  job j = {text, parse_special, out};
-  patterns raw = open_patterns(text, 0);
-  if (eb_utf8_valid_prefix(utf8, bytes) == bytes) {
-    cut(&j, &raw, utf8, bytes);
-    return;
-  }
-  eb_buffer repaired = {0};
-  eb_utf8_repair(utf8, bytes, &repaired);
-  if (repaired.failed)
-    out->failed = 1;
-  else
-    cut(&j, &raw, repaired.data, repaired.bytes);
-  free(repaired.data);
-}
-
 int32_t eb_text_tokenize(const eb_text *text, const char *utf8, int32_t bytes, int32_t flags, int32_t *ids,
                          int32_t capacity) {
   if (bytes < 0 || capacity < 0 || (bytes > 0 && !utf8) || (capacity > 0 && !ids)) return EB_TEXT_INVALID;
-  eb_output out = {ids, capacity, 0, 0, NULL, NULL, 0};
+  eb_output out = {.ids = ids, .capacity = capacity};
   if ((flags & EB_TOKENIZE_BOS) && text->header->bos >= 0) eb_output_add(&out, text->header->bos);
-  eb_tokenize_into(text, (const uint8_t *)utf8, bytes, flags & EB_TOKENIZE_SPECIAL, &out);
+  eb_text_place place = {flags & EB_TOKENIZE_SPECIAL, 1};
+  eb_tokenize_into(text, (const uint8_t *)utf8, bytes, place, &out);
   if ((flags & EB_TOKENIZE_EOS) && text->header->eos >= 0) eb_output_add(&out, text->header->eos);
   eb_output_release(&out);
   return out.failed ? EB_TEXT_MEMORY : out.count;
 }
 
-int32_t eb_text_token_bytes(const eb_text *text, int32_t id, char *out, int32_t capacity) {
-  if (id < 0 || capacity < 0 || (capacity > 0 && !out)) return EB_TEXT_INVALID;
+enum { BYTE_NAME = sizeof "<0x41>" - 1 };
+
+static uint32_t hexadecimal(uint8_t digit) { return digit <= '9' ? digit & 15u : (digit & 15u) + 9; }
+
+/* The bytes of a token without its first `skipped`. */
+static int32_t copy_token(const eb_text *text, int32_t id, uint32_t skipped, char *out, int32_t capacity) {
   eb_span token = eb_token_span(text, (uint32_t)id);
-  uint32_t written = token.bytes < (uint32_t)capacity ? token.bytes : (uint32_t)capacity;
-  if (written) memcpy(out, token.data, written);
-  return (int32_t)token.bytes;
+  uint8_t byte;
+  if (eb_token_has(text, id, EB_TOKEN_BYTE) && token.bytes == BYTE_NAME) {
+    byte = (uint8_t)(hexadecimal(token.data[3]) << 4 | hexadecimal(token.data[4]));
+    token = (eb_span){&byte, 1};
+  }
+  uint32_t left = token.bytes - skipped, written = left < (uint32_t)capacity ? left : (uint32_t)capacity;
+  if (written) memcpy(out, token.data + skipped, written);
+  return (int32_t)left;
 }
 
-static int32_t has_flag(const eb_text *text, int32_t id, uint8_t flag) {
+int32_t eb_text_token_bytes(const eb_text *text, int32_t id, char *out, int32_t capacity) {
+  if (id < 0 || capacity < 0 || (capacity > 0 && !out)) return EB_TEXT_INVALID;
+  return copy_token(text, id, 0, out, capacity);
+}
+
+int32_t eb_text_first_token_bytes(const eb_text *text, int32_t id, char *out, int32_t capacity) {
+  if (id < 0 || capacity < 0 || (capacity > 0 && !out)) return EB_TEXT_INVALID;
+  eb_span token = eb_token_span(text, (uint32_t)id);
+  uint32_t spaces = 0, flags = text->header->flags;
+  uint32_t most = flags & EB_TEXT_FIRST_TOKEN_SPACES ? token.bytes : flags & EB_TEXT_FIRST_SPACE ? 1 : 0;
+  while (spaces < most && spaces < token.bytes && token.data[spaces] == ' ') spaces++;
+  return copy_token(text, id, spaces, out, capacity);
+}
+
+int32_t eb_token_has(const eb_text *text, int32_t id, uint8_t flag) {
   const uint8_t *flags = eb_section(text, EB_SECTION_TOKEN_FLAGS);
   return id >= 0 && (uint32_t)id < text->token_count && (flags[id] & flag) != 0;
 }
 
-int32_t eb_text_is_stop(const eb_text *text, int32_t id) { return has_flag(text, id, EB_TOKEN_STOP); }
+int32_t eb_text_is_stop(const eb_text *text, int32_t id) { return eb_token_has(text, id, EB_TOKEN_STOP); }
 
-int32_t eb_text_is_special(const eb_text *text, int32_t id) { return has_flag(text, id, EB_TOKEN_SPECIAL); }
+int32_t eb_text_is_special(const eb_text *text, int32_t id) { return eb_token_has(text, id, EB_TOKEN_SPECIAL); }
 
 int32_t eb_text_bos(const eb_text *text) { return text->header->bos < 0 ? -1 : text->header->bos; }
 

@@ -94,6 +94,7 @@ typedef struct {
   answer_sink sink;
   answer_figures *figures;
   double start; /* of the prompt, then of the first token */
+  int begins;   /* a text begins with the next token that is shown */
 } run;
 
 static void show(run *r) {
@@ -115,9 +116,11 @@ static int judge(run *r, int32_t token) {
   }
   if (!eb_is_special(model, token)) {
     char piece[256];
-    int32_t size = eb_token_bytes(model, token, piece, sizeof piece);
+    int32_t (*bytes_of)(const eb_model *, int32_t, char *, int32_t) = r->begins ? eb_first_token_bytes : eb_token_bytes;
+    int32_t size = bytes_of(model, token, piece, sizeof piece);
     char *all = size > (int32_t)sizeof piece ? grown(NULL, (size_t)size, 1) : NULL;
-    if (all) eb_token_bytes(model, token, all, size);
+    if (all) bytes_of(model, token, all, size);
+    r->begins = 0;
     int reached = size > 0 && stream_feed(&r->text, all ? all : piece, (size_t)size);
     free(all);
     if (size > 0) show(r);
@@ -177,6 +180,7 @@ enum answer_end answer(engine *open, const int32_t *ids, int32_t count, const an
     return ANSWER_FAILED;
   }
   run r = {.open = open, .settings = settings, .sink = sink, .figures = figures, .start = now()};
+  r.begins = settings->begins || eb_is_special(open->model, ids[count - 1]);
   r.text.stops = settings->stops;
   r.text.stop_count = settings->stop_count;
   figures->cached_tokens = reuse(open, ids, count);

@@ -22,6 +22,7 @@ typedef struct {
   int speculate;
   const char *const *stops;
   int stop_count;
+  int begins; /* the answer is a text of its own, whatever the prompt ends with */
 } answer_settings;
 
 /* What an answer cost; seconds. */

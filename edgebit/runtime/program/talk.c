@@ -187,7 +187,7 @@ int talk(const char *bundle, const options *chosen) {
     return status;
   }
   c.settings = (answer_settings){chosen->sampling, chosen->max_tokens, !chosen->no_speculation, chosen->stops,
-                                 chosen->stop_count};
+                                 chosen->stop_count, !chosen->raw};
   reset(&c);
   int answered = 1;
   if (chosen->raw) {
