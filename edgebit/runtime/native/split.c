@@ -132,12 +132,14 @@ static int32_t llama3(const scanner *s, int32_t at, int32_t digits) {
   return end < 0 ? spaces(s, at, 1) : end;
 }
 
+static int is_digit(uint8_t byte) { return byte >= '0' && byte <= '9'; }
+
 /* Whether the character or byte at `at` is what the stage looks for; *next: where the following one begins. */
 static int sought(const scanner *s, uint32_t stage, int32_t at, int32_t *next) {
   if (stage == EB_SPLIT_BYTE_DIGITS || stage == EB_SPLIT_BYTE_DIGITS_ALONE) {
     uint8_t byte = s->utf8[at];
     *next = at + 1;
-    return byte - '0' < 10u || byte == 0xb2 || byte == 0xb3 || byte == 0xb9 || (byte >= 0xbc && byte <= 0xbe);
+    return is_digit(byte) || byte == 0xb2 || byte == 0xb3 || byte == 0xb9 || (byte >= 0xbc && byte <= 0xbe);
   }
   *next = at;
   uint32_t class = eb_class_of(s->text, eb_utf8_next(s->utf8, next)) & EB_CLASS;
@@ -156,7 +158,7 @@ static int32_t runs(const scanner *s, uint32_t stage, int32_t at, int alone) {
 
 static int three_digits(const scanner *s, int32_t at) {
   if (s->end - at < 3) return 0;
-  return s->utf8[at] - '0' < 10u && s->utf8[at + 1] - '0' < 10u && s->utf8[at + 2] - '0' < 10u;
+  return is_digit(s->utf8[at]) && is_digit(s->utf8[at + 1]) && is_digit(s->utf8[at + 2]);
 }
 
 static int32_t digit_triples(const scanner *s, int32_t at) {
