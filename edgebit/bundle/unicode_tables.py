@@ -13,7 +13,7 @@ def _decoded(text: str) -> tuple[int, ...]:
     return tuple(accumulate(struct.unpack(f"<{len(packed) // 4}i", packed)))
 
 
-# first code point << 4 | class (other, letter, number, space, punctuation, late number), 8: word
+# first code point << 4 | class (other, letter, number, space, punctuation, late), 8: word
 CLASS_STARTS = _decoded(
     "c-oy=eQZ@{89(nix4pfk(6wvn?O^N5DD7ni(uuq6AYdD2Zx<#R8gH+Xk<Bfo1R*7of*Q#dl9p*eqM>7u5kF#wxEYN}$6Q?GpTb;b"
     "mTAg#*`hJFm}N`Mw6HAV^PK1R-1FSSZC&`|&3n&#-t)fC=kNKrp67Yrr|}?-yPW6M(fl78&(PRU;}ossXs)8si02J7f0f2!8b8K2"

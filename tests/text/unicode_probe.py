@@ -159,7 +159,7 @@ def _decoded(text: str) -> tuple[int, ...]:
         [
             literal(
                 "CLASS_STARTS",
-                "first code point << 4 | class (other, letter, number, space, punctuation, late number), 8: word",
+                "first code point << 4 | class (other, letter, number, space, punctuation, late), 8: word",
                 class_starts(),
             ),
             literal(
