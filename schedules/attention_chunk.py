@@ -15,6 +15,7 @@ Queries (rounded by `rope_append`), p and p' have 13 significant bits, float16 h
 float32, a fused multiply-add gives the same bits as a product and a sum, and no fence is needed.
 Relative L2 error against attention in double precision over an unquantised cache (test_float_attention.py):
 2.4e-4 with a float16 cache, 8.5e-3 with int8.
+A sliding window hides the keys before the last ``window`` up to a token's own.
 Without a visible key m = LOWEST, s = 0, o = 0, and the merge changes nothing. Values behind the last visible
 position are not read.
 """
@@ -111,9 +112,12 @@ def _prefetch(element: Expr) -> Expr:
     return T.Call("tirx.prefetch", [T.address_of(element), 0, 2, 1], ret_ty="void")
 
 
-def _is_visible(block: Expr, last: Expr) -> Expr:
-    """Which keys of a block of the chunk are at most `last`."""
-    return vector(block * LANES, LANES) <= splat(last, LANES)
+def _where_visible(block: Expr, first: Expr | None, last: Expr, seen: Expr, hidden: Expr) -> Expr:
+    """`seen` for the keys of a block of the chunk from `first` (None: the chunk's own) to `last`."""
+    keys = vector(block * LANES, LANES)
+    if first is not None:
+        seen = T.Select(keys >= splat(first, LANES), seen, hidden)
+    return T.Select(keys <= splat(last, LANES), seen, hidden)
 
 
 @T.inline
@@ -182,14 +186,16 @@ def score_tile(
 
 
 @T.inline
-def row_maximum(scores: Expr, row: Expr, blocks: Expr, last: Expr, lanes: Expr) -> None:
+def row_maximum(
+    scores: Expr, row: Expr, blocks: Expr, last: Expr, lanes: Expr, first: Expr | None = None
+) -> None:
     """lanes[0] = m of a row, whose last visible key is `last`, below 0 if there is none."""
     lanes[ALL] = constant(LOWEST, LANES)
     for block in range(blocks):
         score: T.let = scores[row, vector(block * LANES, LANES)]
         lanes[ALL] = T.max(
             lanes[ALL],
-            T.Select(_is_visible(block, last), score, constant(LOWEST, LANES)),
+            _where_visible(block, first, last, score, constant(LOWEST, LANES)),
         )
     maximum: T.let = tree_max(lanes[ALL])
     lanes[0] = maximum
@@ -207,19 +213,20 @@ def row_weights(
     kv_head: Expr,
     chunk: Expr,
     lanes: Expr,
+    first: Expr | None = None,
 ) -> None:
     """Scores of a row to what its values are multiplied by, in place; lanes[0] = s."""
     lanes[ALL] = constant(0.0, LANES)
     for block in range(blocks):
         distance: T.let = scores[row, vector(block * LANES, LANES)] - splat(maximum, LANES)
-        weight: T.let = T.Select(
-            _is_visible(block, last), exp_rounded(distance, EXACT_BITS), constant(0.0, LANES)
+        weight: T.let = _where_visible(
+            block, first, last, exp_rounded(distance, EXACT_BITS), constant(0.0, LANES)
         )
         lanes[ALL] = lanes[ALL] + weight
         if shape.kv == "int8":
             scaled: T.let = weight * value_scales[kv_head, vector(chunk * KEY_CHUNK + block * LANES, LANES)]
-            scores[row, vector(block * LANES, LANES)] = T.Select(
-                _is_visible(block, last), round_significant(scaled, EXACT_BITS), constant(0.0, LANES)
+            scores[row, vector(block * LANES, LANES)] = _where_visible(
+                block, first, last, round_significant(scaled, EXACT_BITS), constant(0.0, LANES)
             )
         else:
             scores[row, vector(block * LANES, LANES)] = weight

@@ -27,8 +27,12 @@ MERGE_CHUNKS = 16
 """Chunks whose factors are computed together: a lane is a chunk."""
 
 
-def attention_decode(tier: Tier, head_dim: int, scale: float, group: int, kv: str = "f16") -> PrimFunc:
+def attention_decode(
+    tier: Tier, head_dim: int, scale: float, group: int, kv: str = "f16", window: int = 0
+) -> PrimFunc:
     """o, m and s of one chunk of keys for all query heads of a key head, which read keys and values once.
+
+    ``window``: keys that a token sees, its own the last of them; 0: all. A chunk before them is not read.
 
     Unit u is chunk u / KV and key head u % KV; a chunk that begins behind the position is left as it is.
 
@@ -113,32 +117,53 @@ def attention_decode(tier: Tier, head_dim: int, scale: float, group: int, kv: st
             if last_columns > 0:
                 sum_columns(rows, row, last_columns, head_dim - last_columns, unit, kv_head, chunk, visible)
 
+        @T.inline
+        def attend(
+            unit: Expr, kv_head: Expr, chunk: Expr, visible: Expr, blocks: Expr, first: Expr | None
+        ) -> None:
+            head: T.let = kv_head * group
+            for step in range(T.truncdiv(blocks, shape.key_blocks)):
+                score_group(shape.key_blocks, kv_head, chunk, step * shape.key_blocks)
+            if shape.key_blocks > 1:
+                for step in range(T.truncmod(blocks, shape.key_blocks)):
+                    score_group(1, kv_head, chunk, blocks - 1 - step)
+            for row in range(group):
+                row_maximum(scores, row, blocks, visible - 1, row_lanes, first)
+                statistics[chunk, head + row, 0] = row_lanes[0]
+            for row in range(group):
+                row_weights(
+                    shape, scores, row, blocks, visible - 1, statistics[chunk, head + row, 0],
+                    value_scales, kv_head, chunk, row_lanes, first,
+                )  # fmt: skip
+                statistics[chunk, head + row, 1] = row_lanes[0]
+            for tile in range(whole):
+                sum_values(rows, tile * rows, unit, kv_head, chunk, visible)
+            if rest > 0:
+                sum_values(rest, whole * rows, unit, kv_head, chunk, visible)
+
+        @T.inline
+        def see_nothing(kv_head: Expr, chunk: Expr) -> None:
+            for row in range(group):
+                statistics[chunk, kv_head * group + row, 0] = T.float32(LOWEST)
+                statistics[chunk, kv_head * group + row, 1] = T.float32(0.0)
+                for j in range(head_dim // LANES):
+                    out[chunk, kv_head * group + row, vector(j * LANES, LANES)] = constant(0.0, LANES)
+
         for i in range(count):
             unit: T.let = begin + i
             chunk: T.let = T.truncdiv(unit, kv_heads)
             kv_head: T.let = T.truncmod(unit, kv_heads)
-            head: T.let = kv_head * group
             visible: T.let = T.min(position + 1 - chunk * KEY_CHUNK, KEY_CHUNK)
             blocks: T.let = T.shift_right(visible + KEY_BLOCK - 1, 4)
             if visible > 0:
-                for step in range(T.truncdiv(blocks, shape.key_blocks)):
-                    score_group(shape.key_blocks, kv_head, chunk, step * shape.key_blocks)
-                if shape.key_blocks > 1:
-                    for step in range(T.truncmod(blocks, shape.key_blocks)):
-                        score_group(1, kv_head, chunk, blocks - 1 - step)
-                for row in range(group):
-                    row_maximum(scores, row, blocks, visible - 1, row_lanes)
-                    statistics[chunk, head + row, 0] = row_lanes[0]
-                for row in range(group):
-                    row_weights(
-                        shape, scores, row, blocks, visible - 1, statistics[chunk, head + row, 0],
-                        value_scales, kv_head, chunk, row_lanes,
-                    )  # fmt: skip
-                    statistics[chunk, head + row, 1] = row_lanes[0]
-                for tile in range(whole):
-                    sum_values(rows, tile * rows, unit, kv_head, chunk, visible)
-                if rest > 0:
-                    sum_values(rest, whole * rows, unit, kv_head, chunk, visible)
+                if window == 0:
+                    attend(unit, kv_head, chunk, visible, blocks, None)
+                else:
+                    first: T.let = position + 1 - window - chunk * KEY_CHUNK
+                    if first < KEY_CHUNK:
+                        attend(unit, kv_head, chunk, visible, blocks, first)
+                    else:
+                        see_nothing(kv_head, chunk)
 
     return kernel
 

@@ -35,8 +35,10 @@ def prefill_scratch(head_dim: int, group: int) -> int:
     return 4 * (group * QUERY_TILE * (2 * head_dim + KEY_CHUNK) + 6 * _padded_rows(group))
 
 
-def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int, kv: str = "f16") -> PrimFunc:
-    """out[t][head] = attention of token t over the keys up to it.
+def attention_prefill(
+    tier: Tier, head_dim: int, scale: float, group: int, kv: str = "f16", window: int = 0
+) -> PrimFunc:
+    """out[t][head] = attention of token t over the keys up to it, the last ``window`` of them if not 0.
 
     Unit u is the key head u % KV and the tile of QUERY_TILE tokens u / KV, tiles being numbered alternately
     from both ends: the later a token the more keys it sees, and threads that share the units evenly shall
@@ -192,12 +194,15 @@ def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int, kv: s
                 for step in range(T.truncmod(blocks, shape.key_blocks)):
                     score_all(rows, 1, kv_head, chunk, blocks - 1 - step)
             for row in range(rows):
-                row_maximum(scores, row, blocks, _last_key(first, row, group, chunk), row_lanes)
+                row_maximum(
+                    scores, row, blocks, _last_key(first, row, group, chunk), row_lanes,
+                    _first_key(first, row, group, chunk, window),
+                )  # fmt: skip
                 statistics[_M, row] = row_lanes[0]
             for row in range(rows):
                 row_weights(
                     shape, scores, row, blocks, _last_key(first, row, group, chunk), statistics[_M, row],
-                    value_scales, kv_head, chunk, row_lanes,
+                    value_scales, kv_head, chunk, row_lanes, _first_key(first, row, group, chunk, window),
                 )  # fmt: skip
                 statistics[_S, row] = row_lanes[0]
             merge_statistics()
@@ -213,8 +218,14 @@ def attention_prefill(tier: Tier, head_dim: int, scale: float, group: int, kv: s
             )
             here: T.let = T.min(tokens - token, QUERY_TILE)
             begin_tile(token, here * group, kv_head * group)
-            for chunk in range(T.truncdiv(position + token + here + KEY_CHUNK - 1, KEY_CHUNK)):
-                add_chunk(chunk, position + token, here * group, kv_head, position + token + here)
+            chunks: T.let = T.truncdiv(position + token + here + KEY_CHUNK - 1, KEY_CHUNK)
+            if window == 0:
+                for chunk in range(chunks):
+                    add_chunk(chunk, position + token, here * group, kv_head, position + token + here)
+            else:
+                unseen: T.let = T.truncdiv(T.max(position + token + 1 - window, 0), KEY_CHUNK)
+                for chunk in range(unseen, chunks):
+                    add_chunk(chunk, position + token, here * group, kv_head, position + token + here)
             for row in range(here * group):
                 inverse: T.let = T.float32(1.0) / statistics[_RUNNING_S, row]
                 for j in T.unroll(row_vectors):
@@ -243,6 +254,11 @@ def _tail(rows: Expr, tile_rows: int, tile: Expr) -> Expr:
 def _last_key(first: Expr, row: Expr, group: int, chunk: Expr) -> Expr:
     """The last key of a chunk that a row of a tile may see; `first` is the position of its first token."""
     return first + T.truncdiv(row, group) - chunk * KEY_CHUNK
+
+
+def _first_key(first: Expr, row: Expr, group: int, chunk: Expr, window: int) -> Expr | None:
+    """The first key of a chunk that a row of a tile may see, None where there is no window."""
+    return None if window == 0 else _last_key(first, row, group, chunk) + 1 - window
 
 
 def _padded_rows(group: int) -> int:

@@ -6,6 +6,7 @@ layers AutoBitLinear when it is loaded, here and there: masters, absmean.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import torch
+from safetensors.numpy import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    BitNetConfig,
+    Gemma3TextConfig,
     LlamaConfig,
     PreTrainedConfig,
     Qwen3Config,
@@ -48,10 +52,31 @@ class Recipe:
     own_norm: bool = False
 
 
+GEMMA3: Mapping[str, Any] = {
+    "hidden_size": 96,
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "sliding_window": 20,
+    "query_pre_attn_scalar": 48,
+    "tie_word_embeddings": True,
+}
+ROPE = {
+    "rope_type": "llama3",
+    "factor": 16.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 RECIPES: Mapping[str, Recipe] = {
     "qwen3": Recipe(Qwen3Config, {"hidden_size": 96, "tie_word_embeddings": True}),
     "qwen3 rms_norm": Recipe(Qwen3Config, {"tie_word_embeddings": False}, own_norm=True),
+    "bitnet silu": Recipe(
+        BitNetConfig, {"hidden_act": "silu", "num_key_value_heads": 4, "tie_word_embeddings": True}
+    ),
     "llama rms_norm": Recipe(LlamaConfig, {"rms_norm_eps": 1e-5}, own_norm=True),
+    "gemma3": Recipe(Gemma3TextConfig, GEMMA3),
+    "gemma3 rms_norm": Recipe(Gemma3TextConfig, GEMMA3, own_norm=True),
+    "llama rope": Recipe(LlamaConfig, {"rope_scaling": ROPE, "rope_theta": 1000.0}),
     "llama biases": Recipe(LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
 }
 
@@ -73,9 +98,24 @@ def write_family(folder: Path, name: str, seed: int = 0) -> Path:
         "quantization_mode": "online",
     }
     if recipe.own_norm:
-        quantization |= {"use_rms_norm": True, "rms_norm_eps": 1e-3}
+        quantization |= {"use_rms_norm": True, "rms_norm_eps": 0.25}
         change_tensors(folder, **_own_norms(model, seed))
     change_json(folder / "config.json", quantization_config=quantization)
+    return folder
+
+
+def write_onebitllm(folder: Path, source: Path) -> Path:
+    """The masters of a "bitnet silu" as 1bitLLM publishes its own: float32, with other names."""
+    names = {"self_attn.attn_sub_norm": "self_attn.inner_attn_ln", "mlp.ffn_sub_norm": "mlp.ffn_layernorm"}
+    shutil.copytree(source, folder)
+    tensors = {}
+    for name, values in load_file(source / "model.safetensors").items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        tensors[name] = values.astype(np.float32)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    said = {"architectures": ["BitnetForCausalLM"], "model_type": "llama", "weight_bits": 1, "input_bits": 8}
+    change_json(folder / "config.json", quantization_config=None, head_dim=None, **said)
     return folder
 
 

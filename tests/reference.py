@@ -21,14 +21,18 @@ class HalfCache(DynamicCache):
 
 
 def transformers_logits(
-    folder: Path, ids: npt.NDArray[np.int64], dtype: torch.dtype, half_cache: bool = False
+    folder: Path,
+    ids: npt.NDArray[np.int64],
+    dtype: torch.dtype,
+    half_cache: bool = False,
+    load_dtype: torch.dtype = torch.bfloat16,
 ) -> Floats:
     """Eager logits [batch, sequence, vocab] of transformers.
 
     Compiled quantisers would need a C++ compiler and give other values.
     """
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
-        model = _opened(folder, dtype)
+        model = _opened(folder, dtype, load_dtype)
         cache = HalfCache(config=model.config) if half_cache else None
         logits = model(torch.from_numpy(ids), past_key_values=cache).logits
     return np.asarray(logits.float().numpy())
@@ -43,10 +47,13 @@ def transformers_states(folder: Path, ids: list[int]) -> Floats:
     return np.asarray(states[0].numpy())
 
 
-def _opened(folder: Path, dtype: torch.dtype) -> Any:
-    """Loaded in bfloat16 and widened afterwards: as float32 a packed one is loaded wrongly (SPEC 1.3)."""
+def _opened(folder: Path, dtype: torch.dtype, load_dtype: torch.dtype = torch.bfloat16) -> Any:
+    """Loaded in bfloat16 and widened afterwards: as float32 a packed one is loaded wrongly (SPEC 1.3).
+
+    Masters can be loaded as float32, and Gemma's have to: its factor of embeddings would be rounded.
+    """
     model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, attn_implementation="eager", local_files_only=True
+        folder, dtype=load_dtype, attn_implementation="eager", local_files_only=True
     )
     torch.nn.Module.to(model, dtype)
     for module in model.modules():  # BitLinear casts to the dtype it was made with

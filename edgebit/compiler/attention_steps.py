@@ -39,6 +39,7 @@ class Attention:
     scale: float
     context: int
     kv: str
+    window: int = 0  # keys that a token sees; 0: all
 
     @property
     def group(self) -> int:
@@ -47,7 +48,7 @@ class Attention:
     def static(self, *names: str) -> Static:
         """Static parameters of a kernel, the default element type left out."""
         chosen = [(name, getattr(self, name)) for name in sorted(names)]
-        return tuple(item for item in chosen if item != ("kv", "f16"))
+        return tuple(item for item in chosen if item not in (("kv", "f16"), ("window", 0)))
 
 
 def add_attention(
@@ -72,7 +73,7 @@ def add_attention(
     )
     out = plan.arena.rows(variable.name, shape.heads * shape.head_dim)
     label = f"{variable.name}.attention"
-    static = shape.static("group", "head_dim", "kv", "scale")
+    static = shape.static("group", "head_dim", "kv", "scale", "window")
     plan.advance()
     plan.prefill.add(
         plan.time,

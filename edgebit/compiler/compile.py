@@ -37,8 +37,9 @@ def compile_graph(
     report = progress or Silent()
     length = _context(model, chosen.context)
     report.stage("import")
-    check_decoder(model.ir)
-    imported = import_onnx(model.ir, outputs=(EMBEDDING if model.makes_embeddings else LOGITS,))
+    decoder = check_decoder(model.ir)
+    output = EMBEDDING if model.makes_embeddings else LOGITS
+    imported = import_onnx(model.ir, outputs=(output,), windows=decoder.windows)
     show(LEVEL_GRAPH, "imported graph", imported.module.script)
     report.stage("fuse and plan")
     fused = fuse(imported.module)

@@ -8,7 +8,7 @@ at once: it is causal too, and has no past and present.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +26,18 @@ POSITIONS = "position_ids"
 MASK = "attention_mask"
 _LENGTHS = ((0, 5), (3, 1), (7, 4))  # (past, new) token counts at which the mask is evaluated
 _WHOLE_TEXTS = ((0, 1), (0, 9))  # the same of a graph without a past
+_LONGEST = 1 << 20  # past tokens, more than a context has: what a token sees of them is its window
+_LONG = 1 << 16  # windows up to here are looked at where they begin to hide tokens
 
 
 @dataclass(frozen=True)
 class DecoderInterface:
     """The state the engine keeps: for each layer the graph inputs that hold its past keys and values, in
-    layer order.
+    layer order. ``windows``: of the Attention nodes, by name, that see so many tokens up to their own.
     """
 
     caches: tuple[tuple[str, str], ...]
+    windows: Mapping[str, int]
 
 
 def check_decoder(model: ir.Model) -> DecoderInterface:
@@ -57,14 +60,17 @@ def check_decoder(model: ir.Model) -> DecoderInterface:
     if not attentions:
         raise CompileError("the graph has no Attention node: edgebit compiles decoders")
     caches = () if embeds else tuple(_check_cache(node, inputs, outputs) for node in attentions)
-    for mask in _distinct(_mask(node) for node in attentions):
-        _check_causal(graph, mask, _WHOLE_TEXTS if embeds else _LENGTHS)
+    lengths = _WHOLE_TEXTS if embeds else _LENGTHS
+    masks = {
+        _name(mask): _window(graph, mask, lengths) for mask in _distinct(_mask(node) for node in attentions)
+    }
+    windows = {str(node.name): masks[_name(_mask(node))] for node in attentions}
     for node in graph:
         if node.op_type == "RotaryEmbedding" and (len(node.inputs) < 4 or _name(node.inputs[3]) != POSITIONS):
             raise CompileError(
                 f"node {node.name} (RotaryEmbedding): its positions are not the graph input {POSITIONS!r}"
             )
-    return DecoderInterface(caches)
+    return DecoderInterface(caches, {name: window for name, window in windows.items() if window})
 
 
 def logits_table(model: ir.Model) -> ir.TensorProtocol:
@@ -108,27 +114,37 @@ def _mask(node: ir.Node) -> ir.Value | None:
     return node.inputs[3] if len(node.inputs) > 3 else None
 
 
-def _check_causal(graph: ir.Graph, mask: ir.Value | None, lengths: Sequence[tuple[int, int]]) -> None:
-    """The mask must be what causality says, whatever nodes compute it: evaluate them with onnx's reference
-    evaluator.
+def _window(graph: ir.Graph, mask: ir.Value | None, lengths: Sequence[tuple[int, int]]) -> int:
+    """How many tokens up to its own a mask lets each see; 0: all.
+
+    It must be what causality says, or that with a window, whatever nodes compute it: evaluate them with
+    onnx's reference evaluator, first for one token behind a context longer than any.
     """
     if mask is None:
         raise CompileError(
             "an Attention node has no mask: edgebit expects the causal mask computed from attention_mask"
         )
     evaluator = ReferenceEvaluator(_subgraph(graph, mask))
-    for past, new in lengths:
-        positions = np.arange(past, past + new, dtype=np.int64)[None]
-        feeds = {MASK: np.ones((1, past + new), np.int64), POSITIONS: positions}
-        needed = {str(name): feeds[str(name)] for name in evaluator.input_names}
-        outputs: list[Any] = list(evaluator.run(None, needed))
-        found = _visible(outputs[0], (new, past + new))
-        causal = np.arange(past + new)[None] <= positions[0][:, None]
-        if not np.array_equal(found, causal):
+    seen = int(_evaluated(evaluator, _LONGEST, 1).sum())
+    window = 0 if seen > _LONGEST else seen
+    for past, new in (*lengths, *((window + distance, 3) for distance in (-2, 2) if 2 < window < _LONG)):
+        keys, queries = np.arange(past + new)[None], np.arange(past, past + new)[:, None]
+        expected = (keys <= queries) & (keys > queries - (window or past + new))
+        if not np.array_equal(_evaluated(evaluator, past, new), expected):
             raise CompileError(
                 f"the attention mask {mask.name} is not causal (with {past} past and {new} new tokens): "
-                "sliding windows, prefixes and bidirectional attention are not supported"
+                "prefixes and bidirectional attention are not supported"
             )
+    return window
+
+
+def _evaluated(evaluator: ReferenceEvaluator, past: int, new: int) -> npt.NDArray[np.bool_]:
+    """What ``new`` tokens see of all, [new, past + new]."""
+    positions = np.arange(past, past + new, dtype=np.int64)[None]
+    feeds = {MASK: np.ones((1, past + new), np.int64), POSITIONS: positions}
+    needed = {str(name): feeds[str(name)] for name in evaluator.input_names}
+    outputs: list[Any] = list(evaluator.run(None, needed))
+    return _visible(outputs[0], (new, past + new))
 
 
 def _visible(mask: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,7 @@ streams them. The batch dimension is specialised to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from edgebit.errors import CompileError
 
 EDGEBIT_DOMAIN = "ai.edgebit"
 _BATCH_DIMENSION = "batch_size"
+_WINDOW = "edgebit_window"  # what the mask of an Attention node says
 _NODE = "tvm_custom"  # the attribute under which TVM's converters look for the node's name
 
 Inputs = list[Any]
@@ -125,6 +126,7 @@ def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) ->
         num_heads=query_heads,
         num_kv_heads=kv_heads,
         scale=_positive(attributes, "scale", head_dim**-0.5),
+        window=int(attributes.get(_WINDOW, 0)),
     )
 
 
@@ -163,16 +165,20 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
 }
 
 
-def import_onnx(model: ir.Model, outputs: Sequence[str]) -> ImportedGraph:
+def import_onnx(
+    model: ir.Model, outputs: Sequence[str], windows: Mapping[str, int] | None = None
+) -> ImportedGraph:
     """Build the Relax module of ``model`` (opset 23) that returns a tuple of the named graph outputs.
 
-    Raises CompileError naming the node that cannot be imported.
+    ``windows``: of Attention nodes by name (`decoder.check_decoder`). Raises CompileError naming the node
+    that cannot be imported.
     """
-    return _Importer(model).run(outputs)
+    return _Importer(model, windows or {}).run(outputs)
 
 
 class _Importer:
-    def __init__(self, model: ir.Model) -> None:
+    def __init__(self, model: ir.Model, windows: Mapping[str, int]) -> None:
+        self.windows = windows
         self.graph = model.graph
         self.opset = int(model.graph.opset_imports.get("", 23))
         self.builder = relax.BlockBuilder()
@@ -232,6 +238,8 @@ class _Importer:
             inputs.append(None if value is None else self.values[str(value.name)])
         attributes = {name: _attribute(attribute) for name, attribute in node.attributes.items()}
         attributes[_NODE] = {"name": node.name or node.op_type, "num_outputs": len(node.outputs)}
+        if node.op_type == "Attention":
+            attributes[_WINDOW] = self.windows.get(str(node.name), 0)
         try:
             result = self.builder.normalize(self._convert(node, inputs, attributes, where))
         except CompileError as error:

@@ -91,7 +91,7 @@ OPERATORS: Mapping[str, _Operator] = {
     "attention": _Operator(
         ("query", "key", "value", "mask", "past_key", "past_value"),
         _attention,
-        "(output, present key, present value); attributes num_heads, num_kv_heads, scale",
+        "(output, present key, present value); attributes num_heads, num_kv_heads, scale, window",
     ),
     "pool_last": _Operator(("x", "mask"), _pooled, "the row of the last token of each text"),
     "pool_mean": _Operator(("x", "mask"), _pooled, "the mean of the rows of each text"),
@@ -113,7 +113,7 @@ OPERATORS: Mapping[str, _Operator] = {
     "attention_block": _Operator(
         ("query", "key", "value", "cos", "sin"),
         _like(0),
-        "rotary, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale",
+        "rotary, cache append, attention; attributes num_heads, num_kv_heads, softmax_scale, window",
     ),
     "head": _Operator(
         ("x", "norm_weight", "table"), _matmul_rows(2, "float32"), "logits of rms_norm(x); attribute eps"

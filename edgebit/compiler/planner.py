@@ -210,7 +210,7 @@ class _Planner(PlanBuilder):
         tables = [self.sections.rotary_table(table, self.context, head_dim) for table in call.args[3:]]
         scale = float(call.attrs["softmax_scale"])
         self.layers += 1
-        shape = Attention(head_dim, heads, kv_heads, scale, self.context, self.kv)
+        shape = Attention(head_dim, heads, kv_heads, scale, self.context, self.kv, int(call.attrs["window"]))
         return add_attention(self, variable, shape, qkv, tables)
 
     def _head(self, variable: relax.Var, call: relax.Call) -> None:

@@ -67,6 +67,7 @@ import onnx_ir as ir
 
 from edgebit.errors import GraphError
 from edgebit.graph.assembler import BATCH, FLOAT, INT64, PAST, SEQUENCE, TOTAL, Assembler, Dims, Output
+from edgebit.graph.masks import causal_masks
 from edgebit.graph.model import GraphMetadata, OnnxModel
 from edgebit.graph.operators import DOMAIN
 from edgebit.graph.rotary import rotary_tables
@@ -84,8 +85,6 @@ def build(checkpoint: Checkpoint) -> OnnxModel:
             f"{checkpoint.path}: activation quantisation {config.activation_quantization!r} is not supported "
             "yet, expected 'int8'"
         )
-    if any(config.layer_windows):
-        raise GraphError(f"{checkpoint.path}: layers with a sliding window are not supported yet")
     metadata = GraphMetadata(
         name=checkpoint.name,
         family=config.family.name,
@@ -113,7 +112,8 @@ class _Decoder:
     def build(self, metadata: GraphMetadata) -> ir.Model:
         family = self.config.family
         x = self.embed(self.input_ids)
-        self.mask = self.causal_mask()
+        windows = self.config.layer_windows
+        self.masks = causal_masks(self.graph, self.attention_mask, self.position_ids, self.total, windows)
         for layer in range(self.config.num_hidden_layers):
             name = f"model.layers.{layer}"
             y = self.optional_norm(self.attention(x, name, layer), name, family.attention_post_norm)
@@ -132,8 +132,8 @@ class _Decoder:
         q, k, v = self.projections(h, attn, ("q_proj", "k_proj", "v_proj"))
         q = self.head_norm(q, name, config.family.query_norm, config.num_attention_heads)
         k = self.head_norm(k, name, config.family.key_norm, config.num_key_value_heads)
-        q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads)
-        k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads)
+        q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads, layer)
+        k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads, layer)
         y = self.attend(q, k, v, f"{attn}.attention", layer)
         return self.projection(
             self.optional_norm(y, name, config.family.attention_sub_norm), f"{attn}.o_proj"
@@ -166,24 +166,6 @@ class _Decoder:
         root = np.array(self.config.hidden_size**0.5, np.float32)
         factor = self.graph.initializer(ir.Tensor(root, name="model.embed_tokens.factor"))
         return self.multiply(x, factor, "model.embed_tokens.scaled")
-
-    def causal_mask(self) -> ir.Value:
-        """[batch, 1, sequence, total]: key positions up to the query's own, padding excluded.
-
-        A key's position is counted from the mask, not made by Range, whose length TVM cannot prove equal to
-        the cache's.
-        """
-        node, boolean, total = self.graph.node, ir.DataType.BOOL, self.total
-        one, axis1, axis2 = (self.graph.integers(*c) for c in (("one", 1), ("axis1", [1]), ("axis2", [2])))
-        count = node("CumSum", [self.attention_mask, one], "mask.count", INT64, [BATCH, total])
-        position = node("Sub", [count, one], "mask.key_position", INT64, [BATCH, total])
-        key = node("Unsqueeze", [position, axis1], "mask.key", INT64, [BATCH, 1, total])
-        query = node("Unsqueeze", [self.position_ids, axis2], "mask.query", INT64, [BATCH, SEQUENCE, 1])
-        causal = node("LessOrEqual", [key, query], "mask.causal", boolean, [BATCH, SEQUENCE, total])
-        present = node("Cast", [self.attention_mask], "mask.present", boolean, [BATCH, total], to=boolean)
-        keep = node("Unsqueeze", [present, axis1], "mask.keep", boolean, [BATCH, 1, total])
-        visible = node("And", [causal, keep], "mask.visible", boolean, [BATCH, SEQUENCE, total])
-        return node("Unsqueeze", [visible, axis1], "mask", boolean, [BATCH, 1, SEQUENCE, total])
 
     def norm(self, x: ir.Value, name: str, eps: float | None = None) -> ir.Value:
         weight = self.vector(f"{name}.weight", int(_dims(x)[-1]), partial(self.checkpoint.norm_weight, name))
@@ -245,8 +227,8 @@ class _Decoder:
         bias = self.vector(f"{name}.bias", int(_dims(y)[-1]), partial(self.checkpoint.bias, name))
         return self.add(y, bias, name)
 
-    def rotary(self, x: ir.Value, name: str, heads: int) -> ir.Value:
-        cos, sin = self.rotary_caches()
+    def rotary(self, x: ir.Value, name: str, heads: int, layer: int) -> ir.Value:
+        cos, sin = self.rotary_caches(self.config.layer_windows[layer] > 0)
         inputs = [x, cos, sin, self.position_ids]
         return self.elementwise("RotaryEmbedding", inputs, name, num_heads=heads)
 
@@ -258,8 +240,9 @@ class _Decoder:
             "kv_num_heads": config.num_key_value_heads,
             "scale": config.attention_scale,
         }
+        mask = self.masks[config.layer_windows[layer]]
         if self.checkpoint.pooling:
-            return self.elementwise("Attention", [q, k, v, self.mask], name, **heads)
+            return self.elementwise("Attention", [q, k, v, mask], name, **heads)
         cache: Dims = [BATCH, config.num_key_value_heads, PAST, config.head_dim]
         grown: Dims = [BATCH, config.num_key_value_heads, TOTAL, config.head_dim]
         past = [
@@ -272,7 +255,7 @@ class _Decoder:
         ]
         y, *present = self.graph.nodes(
             "Attention",
-            [q, k, v, self.mask, *past],
+            [q, k, v, mask, *past],
             name,
             outputs,
             **heads,
@@ -335,18 +318,19 @@ class _Decoder:
             [BATCH, SEQUENCE, rows],
         )
 
-    def rotary_caches(self) -> tuple[ir.Value, ir.Value]:
+    def rotary_caches(self, local: bool) -> tuple[ir.Value, ir.Value]:
+        """cos and sin; ``local``: of layers with a window."""
         config = self.config
         shape = (config.max_position_embeddings, config.head_dim // 2)
-        tables = partial(
-            rotary_tables,
-            config.head_dim,
-            config.max_position_embeddings,
-            config.rope_theta,
-            config.rope_scaling,
+        sizes = config.head_dim, config.max_position_embeddings
+        tables = (
+            partial(rotary_tables, *sizes, config.local_rope_theta)
+            if local
+            else partial(rotary_tables, *sizes, config.rope_theta, config.rope_scaling)
         )
-        cos = self.graph.initializer(small_tensor("cos_cache", shape, lambda: tables()[0]))
-        sin = self.graph.initializer(small_tensor("sin_cache", shape, lambda: tables()[1]))
+        suffix = "_local" if local else ""
+        cos = self.graph.initializer(small_tensor(f"cos_cache{suffix}", shape, lambda: tables()[0]))
+        sin = self.graph.initializer(small_tensor(f"sin_cache{suffix}", shape, lambda: tables()[1]))
         return cos, sin
 
 

@@ -1,4 +1,8 @@
-"""Bundles of every family against transformers in float32, and each special rule broken on purpose."""
+"""Bundles of families with every part a layer may have, against transformers in float32.
+
+Which rules make a family is tested on its graph (tests/graph/test_families.py); here, that bundles compute
+what such graphs say, in one pass and token by token.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,25 @@ import torch
 from edgebit.host_library import this_machine
 from edgebit.runtime import load
 from tests.end_to_end.bundles import compile_checkpoint
-from tests.families import RECIPES, VOCABULARY, write_family
-from tests.reference import Floats, check_logits, divergence, transformers_logits
+from tests.families import VOCABULARY, write_family
+from tests.reference import check_logits, divergence, transformers_logits
 
 PROMPTS = np.random.default_rng(3).integers(0, VOCABULARY - 3, (4, 40))
 
 
-def bundle_logits(checkpoint: Path, folder: Path) -> Floats:
-    """Logits of the prompts, each in one prefill; token by token they are the same bits."""
+@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases"])
+def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    checkpoint, folder = write_family(tmp_path / "model", name), tmp_path / "bundle"
     compile_checkpoint(checkpoint, folder, this_machine())
     with load(folder) as engine:
         rows = [np.array(engine.logits(prompt.tolist()), np.float32) for prompt in PROMPTS]
-    return np.stack(rows)
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
-    checkpoint = write_family(tmp_path / "model", name)
-    logits = bundle_logits(checkpoint, tmp_path / "bundle")
-    exact = transformers_logits(checkpoint, PROMPTS, torch.float32)
+    logits = np.stack(rows)
+    exact, reference = (
+        transformers_logits(checkpoint, PROMPTS, torch.float32, half, torch.float32) for half in (False, True)
+    )
     assert divergence(exact, logits) <= 1e-3
-    reference = transformers_logits(checkpoint, PROMPTS, torch.float32, half_cache=True)
-    narrow = transformers_logits(checkpoint, PROMPTS, torch.bfloat16)
-    check_logits(reference, narrow, logits)
+    check_logits(reference, transformers_logits(checkpoint, PROMPTS, torch.bfloat16), logits)
+    with load(folder, threads=3) as engine:
+        engine._engine.rewind(0)
+        for token, expected in zip(PROMPTS[0].tolist(), rows[0], strict=True):
+            assert np.array_equal(np.asarray(engine._engine.evaluate_all([token]))[0], expected)

@@ -170,8 +170,10 @@ def attention(
     scale: float,
     key_scales: Array | None = None,
     value_scales: Array | None = None,
+    window: int = 0,
 ) -> Array:
-    """Rows query [R][D] of one key head, of 13 significant bits; last [R]: the last key each may see.
+    """Rows query [R][D] of one key head, of 13 significant bits; last [R]: the last key each may see, the
+    last of ``window`` if not 0.
 
     keys and values float32 [K][D], of float16 or codes with scales [K]. Chunks of 128 keys, merged in
     ascending order.
@@ -189,7 +191,10 @@ def attention(
         scores[:, : len(k)] = dot * f32(scale)
         if key_scales is not None:
             scores[:, : len(k)] *= key_scales[chunk]
-        scores[np.arange(first, first + KEY_CHUNK) > last[:, None]] = -np.inf
+        places = np.arange(first, first + KEY_CHUNK)
+        scores[places > last[:, None]] = -np.inf
+        if window:
+            scores[places <= last[:, None] - window] = -np.inf
         m = np.maximum(scores.max(axis=1), LOWEST)
         p = exp_rounded(scores - m[:, None], 13)
         lanes, o = np.zeros((rows, 16), f32), np.zeros((rows, head_dim), f32)

@@ -24,6 +24,7 @@ FACTOR = 25.298221588134766
 # (head dimension, query heads of a key head): powers of two and others, one row to many, one tile to many
 ATTENTION_SHAPES = ((16, 8), (32, 2), (48, 3), (80, 5), (128, 4), (256, 1))
 INT8_SHAPES = ((48, 3), (128, 4))
+WINDOWED = (((16, 8), "f16", 129), ((48, 3), "int8", 32))
 # Without vector registers LLVM compiles each of them for seconds: the small ones stand for all.
 SCALAR_TIERS = ("vfp", "rv64gc")
 SCALAR_SHAPES = ((16, 8), (32, 2), (48, 3))
@@ -56,6 +57,11 @@ def attention_kernels(
             for d, group in chosen:
                 built = kernel(name, tier, head_dim=d, scale=d**-0.5, group=group, kv=kv)
                 kernels[f"{name}_{d}_{group}_{kv}"] = built
+    for (d, group), kv, window in WINDOWED:
+        for name in ("attention_decode", "attention_prefill"):
+            kernels[f"{name}_{d}_{group}_{kv}_{window}"] = kernel(
+                name, tier, head_dim=d, scale=d**-0.5, group=group, kv=kv, window=window
+            )
     return dict(kernels)
 
 

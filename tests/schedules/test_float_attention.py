@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from edgebit.schedules.attention_prefill import QUERY_TILE, prefill_scratch
 from edgebit.schedules.kv_cache import KV_TYPES
 from tests.schedules import canonical
-from tests.schedules.conftest import ATTENTION_SHAPES, INT8_SHAPES
+from tests.schedules.conftest import ATTENTION_SHAPES, INT8_SHAPES, WINDOWED
 from tests.schedules.harness import Call, Program, same_bits
 
 Array = npt.NDArray[Any]
@@ -35,6 +35,7 @@ class Layer:
     keys: Array
     values: Array
     scales: tuple[Array, Array] | None = None
+    window: int = 0
 
     @property
     def head_dim(self) -> int:
@@ -54,7 +55,8 @@ class Layer:
 
     @property
     def symbol(self) -> str:
-        return f"{self.head_dim}_{self.group}_{'f16' if self.scales is None else 'int8'}"
+        window = f"_{self.window}" if self.window else ""
+        return f"{self.head_dim}_{self.group}_{'f16' if self.scales is None else 'int8'}{window}"
 
     def rows(self) -> Array:
         """qkv rows: queries, then columns that attention has no business with."""
@@ -86,7 +88,9 @@ class Layer:
             rows = self.queries[:, heads].reshape(-1, self.head_dim)
             scales = [part[head] for part in self.scales or ()]
             keys, values = self.keys[head].astype(f32), self.values[head].astype(f32)
-            result = canonical.attention(rows, keys, values, last, self.head_dim**-0.5, *scales)
+            result = canonical.attention(
+                rows, keys, values, last, self.head_dim**-0.5, *scales, window=self.window
+            )
             out[:, heads] = result.reshape(tokens, self.group, self.head_dim)
         return out.reshape(tokens, -1)
 
@@ -204,6 +208,21 @@ def test_more_chunks_than_are_merged_together(attention_program: Program) -> Non
         expected = one.expected(position)
         same_bits(decode(attention_program, one, position), expected[0])
         same_bits(prefill(attention_program, one, position), expected)
+
+
+@pytest.mark.parametrize(("shape", "kv", "window"), WINDOWED, ids=str)
+def test_a_window_at_the_edges_of_blocks_tiles_and_chunks(
+    attention_program: Program, shape: tuple[int, int], kv: str, window: int
+) -> None:
+    block = replace(layer(shape, tokens=17, kv=kv, context=400), window=window)
+    require(attention_program, block)
+    for position in (0, 3, 111, 127, 128, 250, 383):
+        expected = block.expected(position)
+        same_bits(prefill(attention_program, block, position), expected)
+        same_bits(decode(attention_program, block, position + 16, token=16), expected[16])
+    changed = block.keys.copy()
+    changed[:, : 383 + 16 + 1 - window] = 1  # what the last token may not see
+    same_bits(decode(attention_program, replace(block, keys=changed), 383 + 16, token=16), expected[16])
 
 
 @pytest.mark.parametrize("kv", KV_TYPES)

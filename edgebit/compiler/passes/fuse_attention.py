@@ -15,9 +15,9 @@ class FuseAttention(Rewrite):
     1. ``attention(rotary(q), rotary(k), v, mask, past key, past value)[0]`` → ``attention_block(q, k, v,
        cos, sin)``.
 
-    The mask and the past tensors drop out: `decoder.py` has proven that they are the causal mask and the
-    engine's own cache. What q, k and v are (projections, with or without a norm of each head) is the
-    planner's: one product computes those that have their input in common.
+    The mask and the past tensors drop out: `decoder.py` has proven that they are the causal mask, or that of
+    a window, and the engine's own cache. What q, k and v are (projections, with or without a norm of each
+    head) is the planner's: one product computes those that have their input in common.
     """
 
     def rules(self) -> Iterator[Rule]:
@@ -40,6 +40,7 @@ class FuseAttention(Rewrite):
                 num_heads=int(attributes["num_heads"]),
                 num_kv_heads=int(attributes["num_kv_heads"]),
                 softmax_scale=float(attributes["scale"]),
+                window=int(attributes["window"]),
             )
 
         yield is_tuple_get_item(attention, 0), replace
