@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import load_target
@@ -55,7 +57,11 @@ def compile_bundle(
     from edgebit.self_test import SelfTest
 
     options = CompileOptions(context=context, kv=kv)
-    with compile_with_head(graph, chosen, options, head, progress) as compiled:
+    # On small matrices the threads of a BLAS wait for each other, at twenty times the CPU of one alone.
+    with (
+        threadpool_limits(1, user_api="blas"),
+        compile_with_head(graph, chosen, options, head, progress) as compiled,
+    ):
         return write(compiled, text_table, folder, SelfTest(compiled, progress), progress)
 
 
