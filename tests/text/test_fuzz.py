@@ -1,4 +1,4 @@
-"""The native tokenizer gives the ids of the `tokenizers` library: 200,000 random strings over the byte-level
+"""The native tokenizer gives the ids of the `tokenizers` library: 280,000 random strings over the byte-level
 kinds of tokenizer, 180,000 over those of SentencePiece."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from edgebit.bundle.text import build_text_table
 from tests.text import native, spaced_for_tests, strings, tokenizers_for_tests
 from tests.text.native import SPECIAL, Text
 
-STRINGS = 20_000  # for each byte-level tokenizer, with and without special tokens: 200,000
+STRINGS = 20_000  # for each byte-level tokenizer, with and without special tokens: 280,000
 SPACED = 10_000  # for each other one: 180,000
 ALL = tokenizers_for_tests.ALL | spaced_for_tests.ALL
 
@@ -32,7 +32,7 @@ def test_random_strings(name: str, parse_special: bool) -> None:
         assert text.tokenize(string, SPECIAL * parse_special) == encoding.ids, ascii(string)
 
 
-@pytest.mark.parametrize("name", ["llama3", "gpt2", "qwen2"])
+@pytest.mark.parametrize("name", ["llama3", "gpt2", "qwen2", "falcon", "digits"])
 def test_every_boundary_of_the_character_classes(name: str) -> None:
     """Both sides of every place where letter, number, space and other change, between all kinds of
     neighbours."""

@@ -98,6 +98,38 @@ def qwen2() -> Tokenizer:
 
 
 @functools.cache
+def falcon() -> Tokenizer:
+    """Four stages, two of them behind the spelling in bytes; tokens that take white space, or stand alone."""
+    tokenizer = _trained(None, CHATML_SPECIAL, ignore_merges=False, size=600)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Punctuation("contiguous"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Digits(),
+            pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated"),
+        ]
+    )
+    tokenizer.add_special_tokens([AddedToken("<tool>", rstrip=True), AddedToken("<tool_call>", lstrip=True)])
+    tokenizer.add_tokens([AddedToken("abc", single_word=True), AddedToken("12", single_word=True, lstrip=True)])
+    return tokenizer
+
+
+@functools.cache
+def digits() -> Tokenizer:
+    """Numbers first, as StarCoder cuts them; each digit, and each punctuation mark, by itself."""
+    tokenizer = _trained(None, CHATML_SPECIAL, ignore_merges=False, size=500)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            pre_tokenizers.Digits(individual_digits=True),
+        ]
+    )
+    return tokenizer
+
+
+@functools.cache
 def shuffled() -> Tokenizer:
     """Merges in an order no training gives: several merges with one product, and products before their
     parts."""
@@ -128,6 +160,8 @@ ALL = {
     "gpt2": gpt2,
     "gpt2_split": gpt2_split,
     "qwen2": qwen2,
+    "falcon": falcon,
+    "digits": digits,
     "shuffled": shuffled,
 }
 
