@@ -16,7 +16,7 @@ from edgebit.bundle.text_tokenizer import AddedToken, TokenizerFacts
 from edgebit.bundle.text_vocabulary import Vocabulary, names_a_byte
 from edgebit.bundle.unicode_tables import CLASS_STARTS, COMPOSITIONS, DECOMPOSITIONS
 
-FORMAT = 3
+FORMAT = 4
 NONE = -1
 HEADER = "<8sIIQIIIiii"  # eb_text_header without its sections
 
@@ -73,10 +73,11 @@ class Section(IntEnum):
     CHARACTER_SLOTS = 16
     PIECES = 17
     SCORES = 18
-    CHAT_ROLES = 19
-    CHAT_CELLS = 20
-    CHAT_ITEMS = 21
-    CHAT_BYTES = 22
+    MERGE_RANKS = 19
+    CHAT_ROLES = 20
+    CHAT_CELLS = 21
+    CHAT_ITEMS = 22
+    CHAT_BYTES = 23
 
 
 def write_table(
@@ -170,6 +171,7 @@ def _merge_sections(model: Vocabulary) -> dict[Section, bytes]:
     return {
         Section.BYTE_TOKENS: _words(model.byte_tokens),
         Section.MERGES: merges.tobytes(),
+        Section.MERGE_RANKS: _words(model.merge_ranks),
         Section.MERGE_SLOTS: _slots(hashes.tolist(), ranks),
         Section.WORD_SLOTS: _token_slots(model, model.words),
         Section.CHARACTER_SLOTS: _token_slots(model, model.characters),

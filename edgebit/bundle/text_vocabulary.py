@@ -34,7 +34,8 @@ class Vocabulary:
 
     Merging begins with bytes, or with ``characters`` (ids of tokens of one). A character without a token
     becomes ``byte_tokens`` if ``byte_fallback``, else ``unknown`` (None: nothing). A unigram model has
-    ``scores`` by id (log probabilities) instead of merges, and ``unknown_score``.
+    ``scores`` by id (log probabilities) instead of merges, and ``unknown_score``. ``merge_ranks``: of each
+    merge, where some are equal (the leftmost is then first); empty: their order.
     """
 
     texts: Mapping[int, bytes]
@@ -46,6 +47,7 @@ class Vocabulary:
     fuse_unknown: bool
     ignore_merges: bool
     merges: Sequence[tuple[int, int, int]]
+    merge_ranks: Sequence[int]
     scores: Mapping[int, float]
     unknown_score: float
 
@@ -137,6 +139,7 @@ def _byte_level(model: Mapping[str, Any]) -> Vocabulary:
         fuse_unknown=False,
         ignore_merges=ignore_merges,
         merges=[_merge(pair, vocab) for pair in model["merges"]],
+        merge_ranks=(),
         scores={},
         unknown_score=0.0,
     )
@@ -163,9 +166,18 @@ def _spaced_bpe(model: Mapping[str, Any], special: frozenset[str]) -> Vocabulary
         fuse_unknown=bool(model.get("fuse_unk")),
         ignore_merges=ignore_merges,
         merges=[_merge(pair, vocab) for pair in model["merges"]],
+        merge_ranks=_merge_ranks(model),
         scores={},
         unknown_score=0.0,
     )
+
+
+def _merge_ranks(model: Mapping[str, Any]) -> Sequence[int]:
+    """Our own entry, of the reader of GGUF vocabularies."""
+    ranks = model.get("merge_ranks") or []
+    if ranks and (len(ranks) != len(model["merges"]) or not all(type(rank) is int for rank in ranks)):
+        raise TokenizerError("tokenizer.json: merge_ranks has to hold one integer for each merge")
+    return list(ranks)
 
 
 def _byte_tokens(vocab: Mapping[str, int]) -> Sequence[int]:
@@ -195,6 +207,7 @@ def _unigram(model: Mapping[str, Any], special: frozenset[str]) -> Vocabulary:
         fuse_unknown=True,
         ignore_merges=False,
         merges=(),
+        merge_ranks=(),
         scores={
             token: float(pieces[token][1])
             for text, token in vocab.items()

@@ -20,7 +20,7 @@ from edgebit.model.tokenizer import TokenizerFiles
 from tests.builders import BOS, CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN, TINY, special_id, tokenizer_json
 from tests.gguf_files import vocabulary
 from tests.text.strings import random_string, random_word
-from tests.text.tokenizers_for_tests import content, gpt2, llama3, qwen2
+from tests.text.tokenizers_for_tests import content, gpt2, llama3, plain_falcon, qwen2
 
 PATH = Path("model.gguf")
 WRONG_TEMPLATE = "{% for m in messages %}Human: {{ m['content'] }}\n\nBITNETAssistant: {% endfor %}"
@@ -44,8 +44,9 @@ def tiny(**changes: Any) -> dict[str, Any]:
         (llama3(), "llama-bpe", "<|begin_of_text|>", "<|eot_id|>"),
         (gpt2(), "gpt-2", None, "<|endoftext|>"),
         (qwen2(), "qwen2", None, "<|im_end|>"),
+        (plain_falcon(), "falcon", None, "<|im_end|>"),
     ],
-    ids=["llama3", "gpt2", "qwen2"],
+    ids=["llama3", "gpt2", "qwen2", "falcon"],
 )
 def test_fuzzed_strings_become_the_tokens_of_the_original(
     tokenizer: Tokenizer, pre: str, bos: str | None, eos: str
@@ -106,8 +107,9 @@ def test_the_wrong_template_of_the_official_file_is_replaced_and_told(architectu
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"ggml__model": "llama"}, "is llama (SentencePiece), expected gpt2"),
-        ({"ggml__model": None}, "is none (absent)"),
+        ({"ggml__model": "t5"}, "is t5, expected gpt2 (byte-level BPE) or llama (SentencePiece)"),
+        ({"ggml__model": None}, "is absent, expected gpt2"),
+        ({"ggml__model": "llama"}, "tokenizer.ggml.scores is not a number for each of 320 tokens"),
         ({"ggml__pre": "tekken"}, "tokenizer.ggml.pre is tekken, expected one of llama-bpe"),
         ({"ggml__merges": ["a b c"]}, "the merge 'a b c' is not two words"),
         ({"ggml__merges": ["ab"]}, "the merge 'ab' is not two words"),

@@ -98,8 +98,8 @@ def qwen2() -> Tokenizer:
 
 
 @functools.cache
-def falcon() -> Tokenizer:
-    """Four stages, two of them behind the spelling in bytes; tokens that take white space, or stand alone."""
+def plain_falcon() -> Tokenizer:
+    """Four stages, two of them behind the spelling in bytes."""
     tokenizer = _trained(None, CHATML_SPECIAL, ignore_merges=False, size=600)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -109,8 +109,17 @@ def falcon() -> Tokenizer:
             pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated"),
         ]
     )
+    return tokenizer
+
+
+@functools.cache
+def falcon() -> Tokenizer:
+    """With tokens that take white space, or stand alone."""
+    tokenizer = Tokenizer.from_str(plain_falcon().to_str())
     tokenizer.add_special_tokens([AddedToken("<tool>", rstrip=True), AddedToken("<tool_call>", lstrip=True)])
-    tokenizer.add_tokens([AddedToken("abc", single_word=True), AddedToken("12", single_word=True, lstrip=True)])
+    tokenizer.add_tokens(
+        [AddedToken("abc", single_word=True), AddedToken("12", single_word=True, lstrip=True)]
+    )
     return tokenizer
 
 

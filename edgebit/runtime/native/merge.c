@@ -2,11 +2,13 @@
  *
  * The merges are taken by rank, then from the left, out of a binary heap: O(n log n) for a word of n bytes. A candidate
  * is not removed when its symbols change; it is checked when it is taken, by what it would produce, as Hugging Face
- * tokenizers does (so that two merges with the same product are interchangeable here as they are there).
+ * tokenizers does (so that two merges with the same product are interchangeable here as they are there). Where the table
+ * has ranks, equal ones are taken from the left, as SentencePiece takes pieces of equal score; a candidate is then checked
+ * by its rank: whatever has that rank at that place would be the next to be taken anyway.
  */
 #include "text_table.h"
 
-enum { NO_RANK = 0xffffffffu };
+enum { NO_MERGE = 0xffffffffu };
 
 static uint32_t hash_pair(uint32_t left, uint32_t right) {
   uint32_t h = left * 0x9e3779b1u ^ right * 0x85ebca77u;
@@ -23,7 +25,7 @@ static uint32_t hash_bytes(const uint8_t *data, int32_t bytes) { /* FNV-1a, mixe
   return h ^ h >> 13;
 }
 
-/* Rank of the merge of two tokens, NO_RANK if there is none. */
+/* Index of the merge of two tokens, NO_MERGE if there is none. */
 static uint32_t find_merge(const eb_text *text, int32_t left, int32_t right) {
   const uint32_t *slots = eb_section(text, EB_SECTION_MERGE_SLOTS);
   const eb_merge *merges = eb_section(text, EB_SECTION_MERGES);
@@ -31,11 +33,11 @@ static uint32_t find_merge(const eb_text *text, int32_t left, int32_t right) {
   uint32_t at = hash_pair((uint32_t)left, (uint32_t)right);
   for (uint32_t probe = 0; probe < size; probe++, at++) {
     uint32_t slot = slots[at & (size - 1)];
-    if (slot == 0 || slot > count) return NO_RANK;
+    if (slot == 0 || slot > count) return NO_MERGE;
     const eb_merge *merge = merges + (slot - 1);
     if (merge->left == (uint32_t)left && merge->right == (uint32_t)right) return slot - 1;
   }
-  return NO_RANK;
+  return NO_MERGE;
 }
 
 /* The token in a section of slots that is these bytes, -1 if there is none. */
@@ -71,10 +73,15 @@ static eb_candidate pop(eb_candidate *heap, int32_t *count) {
   return top;
 }
 
+static uint32_t rank_of(const eb_text *text, uint32_t merge) {
+  if (!eb_section_bytes(text, EB_SECTION_MERGE_RANKS)) return merge;
+  return ((const uint32_t *)eb_section(text, EB_SECTION_MERGE_RANKS))[merge];
+}
+
 static void push_pair(const eb_text *text, eb_output *out, int32_t *count, int32_t at) {
   if (at < 0 || out->symbols[at].next < 0) return;
-  uint32_t rank = find_merge(text, out->symbols[at].id, out->symbols[out->symbols[at].next].id);
-  if (rank != NO_RANK) push(out->heap, count, (eb_candidate){rank, at});
+  uint32_t merge = find_merge(text, out->symbols[at].id, out->symbols[out->symbols[at].next].id);
+  if (merge != NO_MERGE) push(out->heap, count, (eb_candidate){rank_of(text, merge), at});
 }
 
 /* Work area for a word of n bytes: n symbols at most, n - 1 candidates at first and one more with each of at most n - 1
@@ -96,8 +103,11 @@ static void apply(const eb_text *text, eb_output *out, int32_t *count, eb_candid
   eb_symbol *symbols = out->symbols, *left = symbols + taken.at;
   if (left->id < 0 || left->next < 0) return;
   eb_symbol *right = symbols + left->next;
-  uint32_t rank = find_merge(text, left->id, right->id), result = merges[taken.rank].result;
-  if (rank == NO_RANK || merges[rank].result != result) return;
+  uint32_t merge = find_merge(text, left->id, right->id);
+  if (merge == NO_MERGE) return;
+  uint32_t result = merges[merge].result;
+  int ranked = eb_section_bytes(text, EB_SECTION_MERGE_RANKS) != 0;
+  if (ranked ? rank_of(text, merge) != taken.rank : merges[taken.rank].result != result) return;
   left->id = (int32_t)(result & 0x7fffffffu);
   right->id = -1;
   left->next = right->next;

@@ -11,7 +11,7 @@
 
 #include "port.h"
 
-enum { EB_TEXT_FORMAT = 3 };
+enum { EB_TEXT_FORMAT = 4 };
 
 /* Results below zero. */
 enum {
@@ -73,8 +73,8 @@ enum {
   EB_SECTION_TOKEN_BYTES,      /* u8[] */
   EB_SECTION_TOKEN_FLAGS,      /* u8[token_count] */
   EB_SECTION_BYTE_TOKENS,      /* u32[256]: the token of each single byte; or empty */
-  EB_SECTION_MERGES,           /* eb_merge[]: index = rank */
-  EB_SECTION_MERGE_SLOTS,      /* u32[2^n]: rank + 1 or 0, open addressing, hash eb_text_hash_pair */
+  EB_SECTION_MERGES,           /* eb_merge[]: index = rank, but see MERGE_RANKS */
+  EB_SECTION_MERGE_SLOTS,      /* u32[2^n]: index of a merge + 1 or 0, open addressing, hash_pair of merge.c */
   EB_SECTION_WORD_SLOTS,       /* u32[2^n]: token + 1 or 0, open addressing, hash eb_text_hash_bytes; empty unless IGNORE_MERGES */
   EB_SECTION_CLASSES,          /* u32[]: sorted (first code point << 4 | class) */
   EB_SECTION_ADDED_RAW,        /* u32[]: added tokens searched in the raw text, sorted by their pattern */
@@ -88,6 +88,7 @@ enum {
   EB_SECTION_CHARACTER_SLOTS,  /* u32[2^n]: tokens of one character, as WORD_SLOTS; empty unless CHARACTERS */
   EB_SECTION_PIECES,           /* u32[]: tokens of a unigram model, sorted by their bytes; empty: not one */
   EB_SECTION_SCORES,           /* double[count + 1]: log probability of each piece, of an unknown character */
+  EB_SECTION_MERGE_RANKS,      /* u32[]: the rank of each merge, where some are equal; empty: its index */
   EB_SECTION_CHAT_ROLES,       /* eb_chat_text[role_count]; empty: no chat template */
   EB_SECTION_CHAT_CELLS,       /* eb_chat_cell[(role_count + 1) * (role_count + 2)] */
   EB_SECTION_CHAT_ITEMS,       /* eb_chat_item[] */

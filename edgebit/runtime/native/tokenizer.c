@@ -27,6 +27,7 @@ static const section_rule RULES[EB_SECTION_COUNT] = {
   [EB_SECTION_CHARACTER_SLOTS] = {4, 1},
   [EB_SECTION_PIECES] = {4, 0},
   [EB_SECTION_SCORES] = {sizeof(double), 0},
+  [EB_SECTION_MERGE_RANKS] = {4, 0},
   [EB_SECTION_CHAT_ROLES] = {sizeof(eb_chat_text), 0},
   [EB_SECTION_CHAT_CELLS] = {sizeof(eb_chat_cell), 0},
   [EB_SECTION_CHAT_ITEMS] = {sizeof(eb_chat_item), 0},
@@ -47,13 +48,14 @@ static int counts_agree(const eb_text *text) {
   uint32_t raw = EB_COUNT(text, EB_SECTION_ADDED_RAW, uint32_t);
   uint32_t normalized = EB_COUNT(text, EB_SECTION_ADDED_NORMALIZED, uint32_t);
   uint32_t bytes = EB_COUNT(text, EB_SECTION_BYTE_TOKENS, uint32_t), flags = text->header->flags;
+  uint32_t merges = EB_COUNT(text, EB_SECTION_MERGES, eb_merge), ranks = EB_COUNT(text, EB_SECTION_MERGE_RANKS, uint32_t);
   uint32_t pieces = EB_COUNT(text, EB_SECTION_PIECES, uint32_t);
   int needs_bytes = flags & EB_TEXT_BYTE_FALLBACK || (!pieces && !(flags & EB_TEXT_CHARACTERS));
   return tokens >= 1 && tokens < 0x7fffffffu && EB_COUNT(text, EB_SECTION_TOKEN_OFFSETS, uint32_t) == tokens + 1 &&
          eb_section_bytes(text, EB_SECTION_TOKEN_FLAGS) == tokens && bytes == (needs_bytes ? 256 : bytes) &&
          EB_COUNT(text, EB_SECTION_RAW_OFFSETS, uint32_t) == raw + 1 &&
          EB_COUNT(text, EB_SECTION_NORMALIZED_OFFSETS, uint32_t) == normalized + 1 &&
-         (!pieces || EB_COUNT(text, EB_SECTION_SCORES, double) == pieces + 1) &&
+         (!ranks || ranks == merges) && (!pieces || EB_COUNT(text, EB_SECTION_SCORES, double) == pieces + 1) &&
          eb_split_stages_agree(text->header->stages) && roles <= 16 &&
          EB_COUNT(text, EB_SECTION_CHAT_CELLS, eb_chat_cell) == (roles ? (roles + 1) * (roles + 2) : 0);
 }
