@@ -30,6 +30,15 @@ NAMES: Mapping[str, str] = {
     "self_attn.attn_sub_norm": "attn_sub_norm",
     "post_attention_layernorm": "ffn_norm",
     "mlp.ffn_sub_norm": "ffn_sub_norm",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "self_attn.q_proj.norm": "attn_q_norm_in",
+    "self_attn.k_proj.norm": "attn_k_norm_in",
+    "self_attn.v_proj.norm": "attn_v_norm_in",
+    "self_attn.o_proj.norm": "attn_output_norm_in",
+    "mlp.gate_proj.norm": "ffn_gate_norm_in",
+    "mlp.up_proj.norm": "ffn_up_norm_in",
+    "mlp.down_proj.norm": "ffn_down_norm_in",
 }
 
 
@@ -40,6 +49,8 @@ class Recipe:
     architecture: str = "bitnet-b1.58"
     projections: int = Kinds.TQ2_0
     table: Kinds = Kinds.BF16
+    norms: Kinds = Kinds.F32
+    masters: Mapping[str, Array] = field(default_factory=dict)  # written instead of trits, by name
     i2s_block: int = 128
     permute: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -73,6 +84,8 @@ def facts(checkpoint: Checkpoint, architecture: str) -> dict[str, Any]:
         "block_count": config.num_hidden_layers,
         "feed_forward_length": config.intermediate_size,
         "rope.dimension_count": config.head_dim,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
         "rope.freq_base": config.rope_theta,
         "attention.head_count": config.num_attention_heads,
         "attention.head_count_kv": config.num_key_value_heads,
@@ -105,10 +118,11 @@ def tensors(checkpoint: Checkpoint, recipe: Recipe) -> list[tuple[str, Array, in
     for layer in range(config.num_hidden_layers):
         for norm in checkpoint.layer_norms():
             values = floats(checkpoint, f"model.layers.{layer}.{norm}.weight")
-            out.append((f"blk.{layer}.{NAMES[norm]}.weight", values, Kinds.F32))
+            out.append((f"blk.{layer}.{NAMES[norm]}.weight", values, recipe.norms))
         for linear in config.projections:
             matrix = checkpoint.projection(f"model.layers.{layer}.{linear}")
             values = unpack_codes(matrix.packed()) * matrix.scale
+            values = recipe.masters.get(f"layers.{layer}.{linear}.weight", values).astype(np.float32)
             if recipe.permute and linear in ("self_attn.q_proj", "self_attn.k_proj"):
                 values = interleave(values, config.head_dim)
             out.append((f"blk.{layer}.{NAMES[linear]}.weight", values, recipe.projections))

@@ -181,17 +181,18 @@ def _folder_checkpoint(folder: Path, name: str, overrides: Overrides) -> Checkpo
 
 
 def _gguf_checkpoint(path: Path, overrides: Overrides) -> Checkpoint:
-    config, weights, tokenizer = open_gguf(path, overrides)
-    pooling = require_pooling(overrides.pooling, config, path)
+    config, weights, tokenizer, said = open_gguf(path, overrides)
+    pooling = require_pooling(overrides.pooling or said, config, path)
     return Checkpoint(path.stem, path, config, weights, tokenizer, overrides, pooling)
 
 
 def require_pooling(pooling: str | None, config: ModelConfig, source: Path) -> str | None:
     """Raises ConfigError where a family that makes embeddings does not say how: no guess is as good."""
     family = config.family
+    said_in = "pooling_type" if source.suffix == GGUF_SUFFIX else MODULES_FILE
     if pooling is None and family.task == "embed":
         raise ConfigError(
-            f"{source}: nothing here says how a {family.architecture} pools its states (no {MODULES_FILE}); "
+            f"{source}: nothing here says how a {family.architecture} pools its states (no {said_in}); "
             "say it with --pooling last or --pooling mean"
         )
     return pooling

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgebit.errors import UsageError
 from edgebit.model.config import ModelConfig
-from edgebit.model.gguf.architecture import find_architecture, model_config
+from edgebit.model.gguf.architecture import find_architecture, model_config, read_pooling_type
 from edgebit.model.gguf.container import read_gguf
 from edgebit.model.gguf.tensor_types import I2_S
 from edgebit.model.gguf.vocabulary import read_vocabulary
@@ -15,10 +15,15 @@ from edgebit.model.overrides import I2S_BLOCKS, Overrides
 from edgebit.model.tokenizer import TOKENIZER_FILE, TokenizerFiles, read_tokenizer
 
 
-def open_gguf(path: Path, overrides: Overrides) -> tuple[ModelConfig, GgufWeights, TokenizerFiles]:
-    """What a .gguf file says and holds. Raises CheckpointError, ConfigError, TokenizerError or UsageError."""
+def open_gguf(
+    path: Path, overrides: Overrides
+) -> tuple[ModelConfig, GgufWeights, TokenizerFiles, str | None]:
+    """What a .gguf file says and holds, and how it pools states, if it says that.
+
+    Raises CheckpointError, ConfigError, TokenizerError or UsageError.
+    """
     file = read_gguf(path)
-    architecture = find_architecture(file.metadata, overrides)
+    architecture = find_architecture(file, overrides)
     config = model_config(file, architecture, overrides.activation)
     permuted = config.head_dim if architecture.permuted else None
     i2s_block = overrides.i2s_block
@@ -28,5 +33,7 @@ def open_gguf(path: Path, overrides: Overrides) -> tuple[ModelConfig, GgufWeight
         file, architecture.name, permuted, architecture.takes_masters, i2s_block or I2S_BLOCKS[0]
     )
     if (path.parent / TOKENIZER_FILE).is_file():
-        return config, weights, read_tokenizer(path.parent, config)
-    return config, weights, read_vocabulary(path, file.metadata, config.vocab_size)
+        tokenizer = read_tokenizer(path.parent, config)
+    else:
+        tokenizer = read_vocabulary(path, file.metadata, config.vocab_size)
+    return config, weights, tokenizer, read_pooling_type(file.metadata)

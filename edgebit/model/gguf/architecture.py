@@ -18,18 +18,19 @@ from edgebit.model.overrides import Overrides
 class Architecture:
     """``name``: general.architecture. ``model``: the architecture in transformers' words. ``activation``:
     what the feed-forward computes where the file does not say. ``permuted``: whether rows of query and key
-    projections are in the order of llama.cpp's interleaved rotation.
+    projections are in the order of llama.cpp's interleaved rotation. ``model_type``: as of config.json.
     """
 
     name: str
     model: str
     activation: str
     permuted: bool = False
+    model_type: str | None = None
 
     @property
     def takes_masters(self) -> bool:
         """Whether float weights of any values are masters of ternary ones: a Llama may be any other model."""
-        return self.model == "BitNetForCausalLM"
+        return self.model in ("BitNetForCausalLM", "Qwen3Model")
 
 
 # Converters of Microsoft write "bitnet-b1.58" (first "bitnet-25") and no activation: 2B-4T has squared ReLU,
@@ -43,15 +44,24 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("llama", "LlamaForCausalLM", "silu", permuted=True),
     )
 }
+# microsoft/bitnet-embedding-0.6b is "qwen3" with a norm before every projection.
+EMBEDDERS: Mapping[str, Architecture] = {
+    "qwen3": Architecture("qwen3", "Qwen3Model", "silu", model_type="qwen3")
+}
+_OWN_NORM = "blk.0.attn_q_norm_in.weight"
 _ACTIVATIONS = {"relu2": "relu2", "relu_sqr": "relu2", "silu": "silu"}  # names in hidden_activation
 
 
+_POOLINGS = {0: None, 1: "mean", 3: "last"}  # enum llama_pooling_type
 _MODELS = {"bitnet": "BitNetForCausalLM", "llama": "LlamaForCausalLM"}  # by --model-family
 
 
-def find_architecture(metadata: Metadata, overrides: Overrides) -> Architecture:
+def find_architecture(file: GgufFile, overrides: Overrides) -> Architecture:
     """Raises ConfigError for one that is not known where no family is given."""
+    metadata = file.metadata
     name, family = metadata.text("general.architecture"), overrides.model_family
+    if _OWN_NORM in file.tensors and family is None:
+        return _embedder(name, metadata)
     found = ARCHITECTURES.get(name)
     if found is None and family is None:
         raise ConfigError(
@@ -72,6 +82,29 @@ def find_architecture(metadata: Metadata, overrides: Overrides) -> Architecture:
     return found
 
 
+def _embedder(name: str, metadata: Metadata) -> Architecture:
+    if name == "gemma3":
+        raise ConfigError(
+            f"{metadata.source}: gemma3 with {_OWN_NORM}: such files do not say whether norms hold weights "
+            "or 1 + weight, nor which layers see a window; compile the safetensors of the model"
+        )
+    if name not in EMBEDDERS:
+        raise ConfigError(
+            f"{metadata.source}: architecture {name} with {_OWN_NORM} is not supported; supported is "
+            f"{', '.join(EMBEDDERS)}"
+        )
+    return EMBEDDERS[name]
+
+
+def read_pooling_type(metadata: Metadata) -> str | None:
+    """ "last" or "mean", None where the file does not say. Raises ConfigError for another one."""
+    key = f"{metadata.text('general.architecture')}.pooling_type"
+    kind = metadata.integer(key, 0)
+    if kind not in _POOLINGS:
+        raise ConfigError(f"{metadata.source}: {key} is {kind}, expected 1 (mean) or 3 (last)")
+    return _POOLINGS[kind]
+
+
 def model_config(file: GgufFile, architecture: Architecture, activation: str | None) -> ModelConfig:
     """Raises ConfigError with the key, what was found and what is supported."""
     keys = _Keys(file.metadata, architecture.name)
@@ -81,6 +114,7 @@ def model_config(file: GgufFile, architecture: Architecture, activation: str | N
     embedding = file.tensors.get("token_embd.weight")
     values: dict[str, Any] = {
         "architectures": [architecture.model],
+        "model_type": architecture.model_type,
         "hidden_size": hidden,
         "intermediate_size": keys.integer("feed_forward_length"),
         "num_hidden_layers": keys.integer("block_count"),

@@ -119,6 +119,7 @@ class _Vocabulary(ABC):
         bos, eos = self.token("bos"), self.token("eos")
         adds_bos = self.metadata.flag("tokenizer.ggml.add_bos_token", self.adds_bos)
         prepended = bos if adds_bos else None
+        appended = eos if self.metadata.flag("tokenizer.ggml.add_eos_token", False) else None
         special = self.special()
         stops = {token for token in (eos, self.token("eot")) if token is not None}
         stops |= {token for token, text in special.items() if text in _ENDS_OF_TURN}
@@ -127,6 +128,7 @@ class _Vocabulary(ABC):
             "bos_token": None if bos is None else self.tokens[bos],
             "eos_token": None if eos is None else self.tokens[eos],
             "add_bos_token": prepended is not None,
+            **({"add_eos_token": True} if appended is not None else {}),
             "chat_template": template,
         }
         tree = self.tokenizer_json(special, prepended)
@@ -134,7 +136,7 @@ class _Vocabulary(ABC):
             TOKENIZER_FILE: json.dumps(tree, ensure_ascii=False, indent=1).encode(),
             "tokenizer_config.json": json.dumps(settings, ensure_ascii=False, indent=1).encode(),
         }
-        return TokenizerFiles(self.path, files, prepended, tuple(sorted(stops)), template)
+        return TokenizerFiles(self.path, files, prepended, tuple(sorted(stops)), template, appended)
 
     def token_types(self) -> list[int]:
         types = self.metadata.values.get("tokenizer.ggml.token_type")

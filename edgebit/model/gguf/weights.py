@@ -29,6 +29,15 @@ _LAYER_NAMES: Mapping[str, str] = {
     "mlp.up_proj.weight": "ffn_up.weight",
     "mlp.ffn_sub_norm.weight": "ffn_sub_norm.weight",
     "mlp.down_proj.weight": "ffn_down.weight",
+    "self_attn.q_norm.weight": "attn_q_norm.weight",
+    "self_attn.k_norm.weight": "attn_k_norm.weight",
+    "self_attn.q_proj.norm.weight": "attn_q_norm_in.weight",
+    "self_attn.k_proj.norm.weight": "attn_k_norm_in.weight",
+    "self_attn.v_proj.norm.weight": "attn_v_norm_in.weight",
+    "self_attn.o_proj.norm.weight": "attn_output_norm_in.weight",
+    "mlp.gate_proj.norm.weight": "ffn_gate_norm_in.weight",
+    "mlp.up_proj.norm.weight": "ffn_up_norm_in.weight",
+    "mlp.down_proj.norm.weight": "ffn_down_norm_in.weight",
 }
 _NAMES_OF = {theirs: ours for ours, theirs in _NAMES.items()}
 _LAYER_NAMES_OF = {theirs: ours for ours, theirs in _LAYER_NAMES.items()}
