@@ -134,6 +134,8 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "attention_prefill": {ANY: Schedule("attention_prefill", "attention_prefill")},
     "rmsnorm_rows": {ANY: Schedule("float_norm", "rmsnorm_rows")},
     "rmsnorm_residual": {ANY: Schedule("float_norm", "rmsnorm_rows", static={"residual": True})},
+    "spread_heads": {ANY: Schedule("float_heads", "spread_heads")},
+    "join_heads": {ANY: Schedule("float_heads", "join_heads")},
     "head_norm": {ANY: Schedule("float_norm", "head_norm")},
     "gated": {ANY: Schedule("float_rows", "gated")},
     "add_bias": {ANY: Schedule("float_rows", "add_bias")},

@@ -73,6 +73,7 @@ RECIPES: Mapping[str, Recipe] = {
     "bitnet silu": Recipe(
         BitNetConfig, {"hidden_act": "silu", "num_key_value_heads": 4, "tie_word_embeddings": True}
     ),
+    "llama heads of 20": Recipe(LlamaConfig, {"head_dim": 20, "num_key_value_heads": 4}),
     "llama rms_norm": Recipe(LlamaConfig, {"rms_norm_eps": 1e-5}, own_norm=True),
     "gemma3": Recipe(Gemma3TextConfig, GEMMA3),
     "gemma3 rms_norm": Recipe(Gemma3TextConfig, GEMMA3, own_norm=True),

@@ -21,7 +21,7 @@ from edgebit.compiler.plan import (
     query_tiles,
 )
 from edgebit.compiler.plan_builder import F32, PlanBuilder, Product
-from edgebit.compiler.weights import PADDING, Packed, pad
+from edgebit.compiler.weights import ROWS, Packed, pad
 from edgebit.errors import CompileError
 from edgebit.schedules.attention_prefill import prefill_scratch
 from edgebit.schedules.kv_cache import cache_bytes
@@ -137,6 +137,8 @@ def add_head_norms(
         raise CompileError(
             f"node {label}: norms of heads are supported of queries and keys, of both with one epsilon"
         )
+    if head_dim % 16:
+        raise CompileError(f"node {label}: heads of {head_dim} features have norms: need a multiple of 16")
     weights = [plan.sections.sized_vector(norm.weight, head_dim) for norm in (query, key)]
     names = [plan.sections.name(norm.weight) for norm in (query, key)]
     plan.both(
@@ -165,9 +167,9 @@ def common_head_dim(label: str, heads: int, kv_heads: int, matrices: Sequence[Pa
             f"node {label}: {query.rows}, {key.rows} and {value.rows} rows of q, k and v "
             f"do not make {heads} heads over {kv_heads} of keys"
         )
-    if head_dim % 16 or (heads * head_dim) % PADDING:
+    if head_dim % 2 or key.rows % ROWS or query.rows % ROWS:
         raise CompileError(
-            f"node {label}: {heads} heads of {head_dim}: the head size must be a multiple of 16 "
-            f"and all heads together of {PADDING}"
+            f"node {label}: {heads} and {kv_heads} heads of {head_dim}: the head size must be even, and all "
+            f"heads together of queries and of keys a multiple of {ROWS}"
         )
     return head_dim

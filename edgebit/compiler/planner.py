@@ -27,6 +27,7 @@ from edgebit.compiler.attention_steps import (
 )
 from edgebit.compiler.fusion import bindings
 from edgebit.compiler.head import FullHead, HeadForm
+from edgebit.compiler.head_layout import joined, padded_head_dim, spread
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.options import CompileOptions
 from edgebit.compiler.plan import (
@@ -207,11 +208,17 @@ class _Planner(PlanBuilder):
         head_dim = common_head_dim(label, heads, kv_heads, [part.matrix for part in parts])
         qkv = products.side_by_side(self, f"{label}.qkv", parts)
         add_head_norms(self, label, parts, qkv, head_dim, heads + kv_heads)
-        tables = [self.sections.rotary_table(table, self.context, head_dim) for table in call.args[3:]]
-        scale = float(call.attrs["softmax_scale"])
+        padded = padded_head_dim(heads, head_dim)
+        tables = [
+            self.sections.rotary_table(table, self.context, head_dim, padded) for table in call.args[3:]
+        ]
+        scale, window = float(call.attrs["softmax_scale"]), int(call.attrs["window"])
         self.layers += 1
-        shape = Attention(head_dim, heads, kv_heads, scale, self.context, self.kv, int(call.attrs["window"]))
-        return add_attention(self, variable, shape, qkv, tables)
+        shape = Attention(padded, heads, kv_heads, scale, self.context, self.kv, window)
+        if padded == head_dim:
+            return add_attention(self, variable, shape, qkv, tables)
+        wide = add_attention(self, variable, shape, spread(self, label, qkv, head_dim, padded), tables)
+        return joined(self, variable, wide, head_dim, padded)
 
     def _head(self, variable: relax.Var, call: relax.Call) -> None:
         label, x = variable.name, self.stored(variable.name, call.args[0])

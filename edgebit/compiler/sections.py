@@ -117,8 +117,8 @@ class Sections:
         values = np.tile(np.array([self._multiplier(gate), self._multiplier(up)], np.float32), pairs)
         return self.floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
 
-    def rotary_table(self, variable: Any, context: int, head_dim: int) -> Argument:
-        """The first ``context`` rows of a [positions, head_dim/2] table."""
+    def rotary_table(self, variable: Any, context: int, head_dim: int, padded: int) -> Argument:
+        """The first ``context`` rows of a [positions, head_dim/2] table, zeros behind each up to padded/2."""
         name = self.name(variable)
         table = self.tensor(variable)
         if table.ndim != 2 or table.shape[1] != head_dim // 2:
@@ -127,7 +127,8 @@ class Sections:
             raise CompileError(
                 f"tensor {name}: {table.shape[0]} positions, but a context of {context} was asked for"
             )
-        return self.floats(name, table[:context], context * head_dim // 2)
+        rows = np.pad(table[:context], ((0, 0), (0, (padded - head_dim) // 2)))
+        return self.floats(name, rows, rows.size)
 
     def floats(self, name: str, values: layout.Array, size: int, unit_stride: int = 0) -> Argument:
         """Float32 values padded to ``size``, under a name of their own."""

@@ -101,5 +101,16 @@ def test_a_scale_that_is_not_a_positive_number_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_head_size_the_kernels_cannot_take_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="head size must be a multiple of 16"):
-        planned(tiny(tmp_path, shape=replace(TINY, head_dim=24, heads=8, key_value_heads=2)))
+    with pytest.raises(CompileError, match="2 heads of 20: the head size must be even, and all"):
+        planned(tiny(tmp_path, shape=replace(TINY, head_dim=20, heads=8, key_value_heads=2)))
+
+
+def test_heads_of_another_size_are_spread_and_joined(tmp_path: Path) -> None:
+    """As in 1bitLLM 3B, whose heads have 100 features."""
+    result, _ = planned(tiny(tmp_path, shape=replace(TINY, head_dim=20, heads=4, key_value_heads=4)))
+    for steps in (result.decode, result.prefill):
+        names = [step.kernel.name for step in steps if not step.everywhere]
+        assert names.count("spread_heads") == names.count("join_heads") == result.num_layers
+    assert result.cache_bytes == TINY.layers * 2 * 4 * 64 * 32 * 2
+    aligned, _ = planned(tiny(tmp_path / "16", shape=replace(TINY, head_dim=16, heads=4, key_value_heads=4)))
+    assert "spread_heads" not in {step.kernel.name for step in aligned.decode}

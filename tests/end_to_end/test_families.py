@@ -21,7 +21,7 @@ from tests.reference import check_logits, divergence, transformers_logits
 PROMPTS = np.random.default_rng(3).integers(0, VOCABULARY - 3, (4, 40))
 
 
-@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases"])
+@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases", "llama heads of 20"])
 def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     checkpoint, folder = write_family(tmp_path / "model", name), tmp_path / "bundle"
     compile_checkpoint(checkpoint, folder, this_machine())

@@ -18,6 +18,7 @@ from tests.schedules.harness import FLOAT_TIER_NAMES, Program, link
 HEAD_DIMS = (16, 32, 64, 128)
 NORMED_HEAD_DIMS = (16, 48, 80, 128)
 NORMS = ("rmsnorm", "rmsnorm_quantize", "rmsnorm_rows", "rmsnorm_residual", "pool_last", "pool_mean")
+SPREAD = ((20, 32), (100, 112))
 EPS = 1e-5
 FACTOR = 25.298221588134766
 
@@ -37,6 +38,9 @@ def float_kernels(tier: Tier, head_dims: Sequence[int] = HEAD_DIMS) -> dict[str,
     kernels |= {name: kernel(name, tier) for name in ("add_bias", "add_rows")}
     kernels |= {f"gated_{name}": kernel("gated", tier, activation=name) for name in ACTIVATIONS}
     kernels["scale_rows"] = kernel("scale_rows", tier, factor=FACTOR)
+    for d, padded in SPREAD:
+        for name in ("spread_heads", "join_heads"):
+            kernels[f"{name}_{d}"] = kernel(name, tier, head_dim=d, padded=padded)
     for d in NORMED_HEAD_DIMS:
         kernels[f"head_norm_{d}"] = kernel("head_norm", tier, eps=EPS, head_dim=d)
     for d in head_dims:

@@ -11,7 +11,7 @@ import torch
 
 from edgebit.schedules.epilogue import ACTIVATIONS
 from tests.schedules import canonical
-from tests.schedules.conftest import EPS, FACTOR, NORMED_HEAD_DIMS
+from tests.schedules.conftest import EPS, FACTOR, NORMED_HEAD_DIMS, SPREAD
 from tests.schedules.harness import Call, Program, same_bits
 from tests.schedules.test_float_rows import ROWS, SHAPES, mixed, normal, rows
 
@@ -67,6 +67,33 @@ def test_norm_of_heads(float_program: Program, head_dim: int) -> None:
     parts[:, heads:] = canonical.head_norm(parts[:, heads:], key, EPS)
     expected[:, : (heads + kv_heads) * head_dim] = parts.reshape(tokens, -1)
     same_bits(float_program.run(buffers, split)["qkv"], expected)
+
+
+@pytest.mark.parametrize(("head_dim", "padded"), SPREAD)
+def test_heads_are_spread_and_joined(float_program: Program, head_dim: int, padded: int) -> None:
+    """With zeros behind each half, and behind the last head where rows are wider."""
+    rng = np.random.default_rng(head_dim)
+    heads, tokens, half = 5, 2, head_dim // 2
+    x = normal(rng, (tokens, heads, 2, half))
+    flat = np.pad(x.reshape(tokens, -1), ((0, 0), (0, 64)), constant_values=7)
+    wide = np.pad(x, ((0, 0), (0, 0), (0, 0), (0, padded // 2 - half))).reshape(tokens, -1)
+    buffers = {
+        "x": flat,
+        "wide": np.full_like(wide, np.nan),
+        "out": np.full((tokens, heads * head_dim + 4), np.nan, f32),
+    }
+    spread = [
+        Call(f"spread_heads_{head_dim}", ("x", "wide"), (count, begin, tokens, flat.shape[1], wide.shape[1]))
+        for count, begin in ((2, 0), (3, 2))
+    ]
+    strides = (tokens, wide.shape[1], buffers["out"].shape[1], heads)
+    join = [
+        Call(f"join_heads_{head_dim}", ("wide", "out"), (count, begin, *strides))
+        for count, begin in ((2, 0), (3, 2))
+    ]
+    after = float_program.run(buffers, [*spread, *join])
+    same_bits(after["wide"], wide)
+    same_bits(after["out"], np.pad(x.reshape(tokens, -1), ((0, 0), (0, 4))))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
