@@ -44,7 +44,9 @@ NAMES: Mapping[str, str] = {
 
 @dataclass
 class Recipe:
-    """How a checkpoint is written as GGUF: types by part, metadata to add, change or (None) leave out."""
+    """How a checkpoint is written as GGUF: types by part, metadata to add, change or (None) leave out, more
+    tensors of float32.
+    """
 
     architecture: str = "bitnet-b1.58"
     projections: int = Kinds.TQ2_0
@@ -54,6 +56,7 @@ class Recipe:
     i2s_block: int = 128
     permute: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    vectors: dict[str, Array] = field(default_factory=dict)
 
 
 def write_gguf(folder: Path, path: Path, recipe: Recipe) -> Path:
@@ -68,6 +71,8 @@ def write_gguf(folder: Path, path: Path, recipe: Recipe) -> Path:
             writer.add_tensor(name, data, raw_shape=values.shape, raw_dtype=I2_S)
         else:
             writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
+    for name, values in recipe.vectors.items():
+        writer.add_tensor(name, values.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -323,10 +323,11 @@ class _Decoder:
         config = self.config
         shape = (config.max_position_embeddings, config.head_dim // 2)
         sizes = config.head_dim, config.max_position_embeddings
+        divisors = self.checkpoint.rotary_divisors()
         tables = (
             partial(rotary_tables, *sizes, config.local_rope_theta)
             if local
-            else partial(rotary_tables, *sizes, config.rope_theta, config.rope_scaling)
+            else partial(rotary_tables, *sizes, config.rope_theta, config.rope_scaling, divisors)
         )
         suffix = "_local" if local else ""
         cos = self.graph.initializer(small_tensor(f"cos_cache{suffix}", shape, lambda: tables()[0]))

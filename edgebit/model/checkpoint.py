@@ -67,6 +67,19 @@ class Checkpoint:
             self._tables[name] = bfloat16_table(self._float(name))
         return self._tables[name]
 
+    def rotary_divisors(self) -> npt.NDArray[np.float32] | None:
+        """What rotary frequencies are divided by, float32 [head_dim / 2], if the files hold that: converters
+        to GGUF write the scaling of Llama 3 so. Raises CheckpointError for one that is not positive.
+        """
+        name = self._weights.rotary_divisors
+        if name is None or name not in self._weights:
+            return None
+        stored = self._float(name)
+        divisors = stored.map().astype(np.float32)
+        if not (np.isfinite(divisors) & (divisors > 0)).all():
+            raise CheckpointError(f"{stored.file}: tensor {stored.name} holds numbers that are not positive")
+        return divisors
+
     def layer_norms(self) -> dict[str, int]:
         """Every norm of a layer, relative to "model.layers.N.", with its size."""
         return self.config.norms
@@ -101,6 +114,8 @@ class Checkpoint:
         for layer in self._layers():
             expected |= {f"{layer}.{norm}.weight" for norm in self.layer_norms()}
             expected |= {f"{layer}.{linear}.bias" for linear in self.config.biased}
+        if self.rotary_divisors() is not None:
+            expected.add(str(self._weights.rotary_divisors))
         for name in sorted(expected):
             tensor = self._float(name)
             if len(tensor.shape) == 1 and not np.isfinite(tensor.map().astype(np.float32)).all():
@@ -143,6 +158,8 @@ class Checkpoint:
             return weights.table(name, (config.vocab_size, config.hidden_size))
         if name == FINAL_NORM:
             return weights.vector(name, config.hidden_size)
+        if name == weights.rotary_divisors:
+            return weights.vector(name, config.head_dim // 2)
         part, _, kind = name.split(".", 3)[-1].rpartition(".")
         return weights.vector(name, config.projections[part][0] if kind == "bias" else config.norms[part])
 

@@ -25,6 +25,7 @@ class Weights(Mapping[str, StoredTensor]):
     """Tensors that stay in their files. ``path`` and ``kind`` ("BitNetForCausalLM") are for messages."""
 
     described_by: ClassVar[str]  # what says how large tensors have to be
+    rotary_divisors: ClassVar[str | None] = None  # a tensor [head_dim / 2] that files of this kind may have
     table_dtypes: ClassVar[tuple[str, ...]] = FLOAT_DTYPES  # of an embedding or a head
 
     def __init__(self, path: Path, kind: str, tensors: Mapping[str, StoredTensor]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from edgebit.graph import build, check, load
 from edgebit.graph.rotary import rotary_tables
-from edgebit.model import open_checkpoint, unpack_codes
+from edgebit.model import Llama3Scaling, open_checkpoint, unpack_codes
 from tests.builders import CHAT_TEMPLATE, GROUPED, LAYOUTS, ODD, TINY, Shape, write_checkpoint
 from tests.graph.exporting import export
 
@@ -169,15 +170,31 @@ def test_initializers_hold_the_weights_of_the_checkpoint(tmp_path: Path) -> None
         assert (value(name).view(np.uint16) == checkpoint.float_tensor(name).view(np.uint16)).all()
 
 
-@pytest.mark.parametrize(("head_dim", "theta"), [(128, 500000.0), (64, 10000.0), (256, 1000042.0)])
-def test_rotary_tables_are_those_of_transformers(head_dim: int, theta: float) -> None:
+LLAMA3 = Llama3Scaling(8.0, 1.0, 4.0, 8192)
+
+
+@pytest.mark.parametrize(
+    ("head_dim", "theta", "scaling"),
+    [(128, 500000.0, None), (64, 10000.0, None), (256, 1000042.0, None), (128, 500000.0, LLAMA3)],
+)
+def test_rotary_tables_are_those_of_transformers(
+    head_dim: int, theta: float, scaling: Llama3Scaling | None
+) -> None:
     """Equal angles; cosine and sine may differ by a unit in the last place of one."""
     positions = 4096
-    parameters = {"rope_type": "default", "rope_theta": theta}
+    parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": theta}
+    if scaling is not None:
+        parameters |= {
+            "rope_type": "llama3",
+            "factor": scaling.factor,
+            "low_freq_factor": scaling.low_freq_factor,
+            "high_freq_factor": scaling.high_freq_factor,
+            "original_max_position_embeddings": scaling.original_positions,
+        }
     config = LlamaConfig(hidden_size=head_dim, num_attention_heads=1, rope_parameters=parameters)
     x = torch.zeros(1, positions, head_dim)
     expected = LlamaRotaryEmbedding(config)(x, torch.arange(positions)[None])
-    for table, reference in zip(rotary_tables(head_dim, positions, theta), expected, strict=True):
+    for table, reference in zip(rotary_tables(head_dim, positions, theta, scaling), expected, strict=True):
         error = np.abs(table - reference[0, :, : head_dim // 2].numpy())
         # A frequency off by one ulp (powf of another library) moves the angle at position p by p · 2^-24.
         assert (error <= 2.0**-23 + np.arange(positions)[:, None] * 2.0**-23).all()

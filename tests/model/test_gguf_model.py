@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import struct
 import warnings
 from pathlib import Path
@@ -18,7 +19,7 @@ from edgebit.errors import CheckpointError, CheckpointWarning, ConfigError, Edge
 from edgebit.graph import GraphMetadata, build
 from edgebit.model import Checkpoint, Overrides, open_checkpoint
 from edgebit.model.gguf.tensor_types import TENSOR_TYPES
-from tests.builders import BOS, END_OF_TEXT, Shape, write_checkpoint
+from tests.builders import BOS, END_OF_TEXT, Shape, change_json, write_checkpoint
 from tests.gguf_files import I2_S, Kinds, Recipe, vocabulary, write_gguf
 
 SHAPE = Shape(hidden_size=256, intermediate_size=256, layers=1, heads=4, key_value_heads=2)
@@ -69,6 +70,47 @@ def test_every_type_of_weights_gives_the_model_of_the_original(
     assert found.tokenizer.bos_token_id == expected.tokenizer.bos_token_id
     assert found.tokenizer.stop_token_ids == expected.tokenizer.stop_token_ids
     assert found.tokenizer.chat_template == expected.tokenizer.chat_template
+
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def rope_factors(theta: float, head_dim: int) -> Any:
+    """As convert_hf_to_gguf.py writes rope_freqs.weight for LLAMA3."""
+    factors = []
+    for exponent in np.arange(0, head_dim, 2) / head_dim:
+        wavelength = 2 * np.pi * theta**exponent
+        smooth = (64 / wavelength - 1.0) / (4.0 - 1.0)
+        between = 1 / ((1 - smooth) / 8.0 + smooth)
+        factors.append(1.0 if wavelength < 64 / 4 else 8.0 if wavelength > 64 else between)
+    return np.array(factors, np.float32)
+
+
+def test_rope_scaling_of_llama_3_is_in_a_tensor(llama: Path, tmp_path: Path) -> None:
+    def cosines(path: Path) -> Any:
+        tensor = build(open_checkpoint(path)).ir.graph.initializers["cos_cache"].const_value
+        return np.asarray(tensor.numpy())  # type: ignore[union-attr]
+
+    original = tmp_path / "original"
+    shutil.copytree(llama, original)
+    change_json(original / "config.json", rope_scaling=LLAMA3)
+    factors = rope_factors(SHAPE.rope_theta, HEAD_DIM)
+    recipe: dict[str, Any] = {"architecture": "llama", "permute": True}
+    scaled = write(llama, tmp_path / "scaled.gguf", **recipe, vectors={"rope_freqs.weight": factors})
+    plain = write(llama, tmp_path / "plain.gguf", **recipe)
+    broken = write(llama, tmp_path / "broken.gguf", **recipe, vectors={"rope_freqs.weight": -factors})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.abs(cosines(scaled) - cosines(original)).max() < 1e-4
+        assert np.abs(cosines(plain) - cosines(original)).max() > 0.5
+        with pytest.raises(CheckpointError, match=r"rope_freqs\.weight holds numbers that are not positive"):
+            open_checkpoint(broken)
 
 
 @pytest.mark.parametrize("architecture", ["bitnet-b1.58", "bitnet-25"])

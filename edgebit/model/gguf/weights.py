@@ -54,6 +54,7 @@ class GgufWeights(Weights):
 
     described_by = "the file's metadata"
     table_dtypes = TABLE_TYPES
+    rotary_divisors = "rope_freqs.weight"
 
     def __init__(
         self, file: GgufFile, kind: str, permuted_heads: int | None, takes_masters: bool, i2s_block: int
