@@ -165,7 +165,8 @@ class Checkpoint:
 
 
 def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS) -> Checkpoint:
-    """Open a checkpoint folder, a .gguf file, or the hub repository "owner/name" through its cache.
+    """Open a checkpoint folder, a .gguf file, or the hub repository "owner/name[@revision]" through its
+    cache.
 
     Raises ConfigError, CheckpointError, TokenizerError, ChatTemplateError or HubError; each names the
     file. UsageError for overrides of what the files do say.
@@ -177,7 +178,11 @@ def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS)
         given = ", ".join(overrides.describe_gguf())
         raise UsageError(f"{found}: {given} is for GGUF files; config.json says what this model is")
     else:
-        name = found.resolve().name if Path(source).is_dir() else str(source).rpartition("/")[2]
+        name = (
+            found.resolve().name
+            if Path(source).is_dir()
+            else str(source).rpartition("/")[2].replace("@", "-")
+        )
         checkpoint = _folder_checkpoint(found, name, overrides)
     checkpoint.verify()
     return checkpoint

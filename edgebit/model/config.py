@@ -135,6 +135,9 @@ class _Reader(Entries):
     def _quantization(self, family: Family) -> QuantizationConfig:
         entry = self.object("quantization_config")
         if not entry and family.is_ternary:
+            for key, expected in (("weight_bits", 1), ("input_bits", 8)):
+                if self.values.get(key, expected) != expected:
+                    raise self.error(f"{key} is {self.values[key]!r}, expected {expected}")
             return QuantizationConfig(linear_class="autobitlinear")
         method = entry.get("quant_method")
         if method != "bitnet":

@@ -22,14 +22,15 @@ FILES = (
     "*_Pooling/config.json",
 )
 GGUF_SUFFIX = ".gguf"
-_REPOSITORY_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_REPOSITORY_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w.-]+))?")
 
 
 def locate(source: str | Path) -> Path:
     """Where the checkpoint ``source`` is: a folder of safetensors, or a .gguf file.
 
-    A repo id "owner/name" is looked up in the hub's cache and fetched where it is not there; HF_HUB_OFFLINE
-    and HF_HOME are respected. A folder or repository without safetensors stands for its one .gguf file.
+    A repo id "owner/name", or "owner/name@revision", is looked up in the hub's cache and fetched where it is
+    not there; HF_HUB_OFFLINE and HF_HOME are respected. A folder or repository without safetensors stands for
+    its one .gguf file.
     Raises CheckpointError for what is neither, HubError where the repository cannot be fetched.
     """
     path = Path(source).expanduser()
@@ -41,8 +42,8 @@ def locate(source: str | Path) -> Path:
         raise CheckpointError(
             f"{path}: is a file, expected a checkpoint folder, a .gguf file or a repo id like owner/name"
         )
-    if isinstance(source, str) and _REPOSITORY_ID.fullmatch(source):
-        folder = _download(source)
+    if isinstance(source, str) and (found := _REPOSITORY_ID.fullmatch(source)):
+        folder = _download(found[1], found[2])
         return _only_gguf(folder) or folder
     raise CheckpointError(f"{source}: no such folder or .gguf file, and not a repo id like owner/name")
 
@@ -61,17 +62,19 @@ def _refuse_several(source: str, names: list[str]) -> None:
         raise CheckpointError(f"{source}: holds several models, name one of them: {', '.join(names)}")
 
 
-def _download(repository: str) -> Path:
+def _download(repository: str, revision: str | None = None) -> Path:
     from huggingface_hub import list_repo_files, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=list(FILES)))
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
         if any(folder.glob("*.safetensors")) or any(folder.glob(f"*{GGUF_SUFFIX}")):
             return folder
-        names = [name for name in list_repo_files(repository) if name.endswith(GGUF_SUFFIX)]
+        names = [
+            name for name in list_repo_files(repository, revision=revision) if name.endswith(GGUF_SUFFIX)
+        ]
         _refuse_several(repository, names)
-        return Path(snapshot_download(repository, allow_patterns=[*FILES, *names]))
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=[*FILES, *names]))
     except CheckpointError:
         raise
     except GatedRepoError:

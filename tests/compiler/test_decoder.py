@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from edgebit.compiler.decoder import check_decoder
 from edgebit.compiler.fusion import bindings, fuse
 from edgebit.compiler.importer import import_onnx
+from edgebit.compiler.operators import is_call
 from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel, build
 from edgebit.model import open_checkpoint
@@ -41,6 +43,29 @@ def test_a_mask_that_sees_the_future_is_refused(model: OnnxModel) -> None:
 def test_a_mask_shifted_by_one_is_refused(model: OnnxModel) -> None:
     node(model, "mask.causal").op_type = "Less"
     with pytest.raises(CompileError, match="mask is not causal"):
+        check_decoder(model.ir)
+
+
+def windowed(folder: Path) -> OnnxModel:
+    """A decoder whose first layer sees 5 tokens."""
+    checkpoint = open_checkpoint(write_checkpoint(folder / "w", "packed"))
+    checkpoint.config = replace(checkpoint.config, layer_windows=(5, 0))
+    return build(checkpoint)
+
+
+def test_a_window_is_found_in_its_mask(tmp_path: Path) -> None:
+    model = windowed(tmp_path)
+    decoder = check_decoder(model.ir)
+    assert decoder.windows == {"model.layers.0.self_attn.attention": 5}
+    fused = fuse(import_onnx(model.ir, ("logits",), decoder.windows).module)
+    blocks = [value for _, value in bindings(fused) if is_call(value, "attention_block")]
+    assert [int(block.attrs["window"]) for block in blocks] == [5, 0]
+
+
+def test_a_window_that_is_not_behind_its_token_is_refused(tmp_path: Path) -> None:
+    model = windowed(tmp_path)
+    node(model, "mask.window_5.inside").op_type = "Less"
+    with pytest.raises(CompileError, match=r"mask\.window_5 is not causal"):
         check_decoder(model.ir)
 
 

@@ -299,6 +299,17 @@ def test_a_repository_in_the_hub_cache_is_opened_without_network(tmp_path: Path)
     assert done.stdout.split() == ["tiny-bitnet", "128"], done.stderr
 
 
+def test_a_revision_of_a_repository(tmp_path: Path) -> None:
+    """Falcon-E keeps packed weights, masters and dequantised ones in revisions of one repository."""
+    cached = tmp_path / "hub" / "models--somebody--tiny-bitnet"
+    (cached / "refs").mkdir(parents=True)
+    for revision, digit, layout in (("main", "1", "packed"), ("prequantized", "2", "master")):
+        shutil.copytree(write_checkpoint(tmp_path / layout, layout), cached / "snapshots" / (digit * 40))
+        (cached / "refs" / revision).write_text(digit * 40)
+    done = open_offline("somebody/tiny-bitnet@prequantized", tmp_path)
+    assert done.stdout.split() == ["tiny-bitnet-prequantized", "128"], done.stderr
+
+
 def test_a_repository_that_cannot_be_reached_is_one_clear_line(tmp_path: Path) -> None:
     done = open_offline("somebody/nothing", tmp_path)
     last = done.stderr.strip().splitlines()[-1]

@@ -67,6 +67,81 @@ def test_the_published_2b_model(tmp_path: Path) -> None:
     assert (config.bos_token_id, config.eos_token_ids) == (128000, (128001,))
 
 
+def llama_of(**values: Any) -> dict[str, Any]:
+    quantization = {"quant_method": "bitnet", "modules_to_not_convert": ["lm_head"]}
+    common = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu"}
+    return common | {"quantization_config": quantization, "tie_word_embeddings": False} | values
+
+
+def test_falcon3(tmp_path: Path) -> None:
+    """Falcon3-1B-Instruct-1.58bit: heads of 256, no sub-norms, an lm_head of its own (SPEC 4)."""
+    sizes = {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "vocab_size": 131072,
+        "rope_theta": 1000042,
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 8192,
+    }
+    config = parse(tmp_path, llama_of(**sizes))
+    assert (config.family.name, config.hidden_act, config.head_dim) == ("llama", "silu", 256)
+    assert not config.quantization.scale_is_multiplier
+    assert config.rope_theta == 1000042.0
+    assert config.norms == {"input_layernorm": 2048, "post_attention_layernorm": 2048}
+
+
+def test_llama_3_of_hf1bitllm(tmp_path: Path) -> None:
+    sizes = {
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "vocab_size": 128256,
+        "rope_theta": 500000.0,
+        "is_bitnet_config": True,
+        "attention_bias": False,
+        "pretraining_tp": 1,
+    }
+    config = parse(tmp_path, llama_of(**sizes))
+    assert (config.head_dim, config.key_value_size) == (128, 1024)
+    assert not config.quantization.scale_is_multiplier
+    assert not config.tie_word_embeddings
+
+
+ONEBITLLM_LARGE = {
+    "architectures": ["BitnetForCausalLM"],
+    "model_type": "llama",
+    "weight_bits": 1,
+    "input_bits": 8,
+    "hidden_act": "silu",
+    "hidden_size": 1536,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0,
+    "tie_word_embeddings": True,
+    "vocab_size": 32002,
+    "max_position_embeddings": 2048,
+}
+
+
+def test_1bitllm_is_ternary_without_saying_so(tmp_path: Path) -> None:
+    config = parse(tmp_path, ONEBITLLM_LARGE)
+    assert (config.family.name, config.hidden_act) == ("1bitllm", "silu")
+    assert config.norms["self_attn.inner_attn_ln"] == 1536
+    assert config.norms["mlp.ffn_layernorm"] == 4096
+    for other, complaint in (({"weight_bits": 4}, "4, expected 1"), ({"input_bits": 16}, "16, expected 8")):
+        with pytest.raises(ConfigError, match=complaint):
+            parse(tmp_path, ONEBITLLM_LARGE | other)
+
+
 def test_a_llama_with_its_own_head_dim(tmp_path: Path) -> None:
     config = parse(tmp_path, checkpoint_config("llama", ODD))
     assert config.family.name == "llama"
