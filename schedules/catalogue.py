@@ -83,7 +83,7 @@ def _with_epilogue(row: dict[str, Schedule], epilogue: str) -> dict[str, Schedul
     }
 
 
-_FLOAT_EPILOGUES = ("store", "residual", "relu2_mul", "silu_mul", "gelu_tanh_mul")
+_EPILOGUES = ("store", "residual", "relu2_mul", "silu_mul", "gelu_tanh_mul")
 
 
 def _ternary_float(product: str) -> dict[str, dict[str, Schedule]]:
@@ -92,7 +92,7 @@ def _ternary_float(product: str) -> dict[str, dict[str, Schedule]]:
     schedule = Schedule("ternary_float", f"ternary_float_{product}", needs)
     return {
         f"ternary_float_{product}_{epilogue}": {ANY: replace(schedule, static={"epilogue": epilogue})}
-        for epilogue in _FLOAT_EPILOGUES
+        for epilogue in _EPILOGUES
     }
 
 
@@ -111,6 +111,12 @@ def _with_codes(row: dict[str, Schedule], bits: int) -> dict[str, Schedule]:
     return {tier: replace(schedule, static={"bits": bits}) for tier, schedule in row.items()}
 
 
+def _by_row(product: str, row: dict[str, Schedule]) -> dict[str, dict[str, Schedule]]:
+    """The same products with a weight scale for every row."""
+    names = (f"{epilogue}_by_row" for epilogue in _EPILOGUES)
+    return {f"ternary_{product}_{name}": _with_epilogue(row, name) for name in names}
+
+
 # kernel -> tier (or ANY) -> schedule
 SCHEDULES: dict[str, dict[str, Schedule]] = {
     "ternary_gemv_store": _with_epilogue(_TERNARY_GEMV, "store"),
@@ -123,6 +129,8 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "ternary_gemm_relu2_mul": _with_epilogue(_TERNARY_GEMM, "relu2_mul"),
     "ternary_gemm_silu_mul": _with_epilogue(_TERNARY_GEMM, "silu_mul"),
     "ternary_gemm_gelu_tanh_mul": _with_epilogue(_TERNARY_GEMM, "gelu_tanh_mul"),
+    **_by_row("gemv", _TERNARY_GEMV),
+    **_by_row("gemm", _TERNARY_GEMM),
     **_ternary_float("gemv"),
     **_ternary_float("gemm"),
     "embedding": {ANY: Schedule("float_embedding", "embedding")},

@@ -7,7 +7,7 @@ A dequantised value is ``y = f32(acc - sum(q)) * (w_scale / s)``. Products feed 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm.script import tirx as T
 
@@ -18,16 +18,21 @@ _TWICE_ROOT_2_PI = 1.5957691216057308
 
 @dataclass(frozen=True)
 class Epilogue:
-    """``combine(before, *ys)``: the vector to store, from the output before and one y per block of a unit."""
+    """``combine(before, *ys)``: the vector to store, from the output before and one y per block of a unit.
+    ``by_row``: accumulators have a weight scale for each row, not one for a block.
+    """
 
     blocks: int
     combine: Callable[..., Expr]
+    by_row: bool = False
 
 
 def dequantize(accumulator: Expr, code_sum: Expr, weight_scale: Expr, scale: Expr) -> Expr:
     """Integer rows of one token to floats; the accumulator is over codes (trit + 1), which adds sum(q)."""
     lanes = lanes_of(accumulator)
     exact = T.cast(accumulator - splat(code_sum, lanes), f"float32x{lanes}")
+    if lanes_of(weight_scale) == lanes:
+        return exact * (weight_scale / splat(scale, lanes))
     return exact * splat(weight_scale / scale, lanes)
 
 
@@ -72,8 +77,13 @@ def _times(activation: Callable[[Expr], Expr]) -> Callable[..., Expr]:
     return combine
 
 
-EPILOGUES: dict[str, Epilogue] = {
+_EPILOGUES = {
     "store": Epilogue(1, _store),
     "residual": Epilogue(1, _residual),
     **{f"{name}_mul": Epilogue(2, _times(activation)) for name, activation in ACTIVATIONS.items()},
+}
+
+EPILOGUES: dict[str, Epilogue] = {
+    **_EPILOGUES,
+    **{f"{name}_by_row": replace(epilogue, by_row=True) for name, epilogue in _EPILOGUES.items()},
 }

@@ -6,8 +6,8 @@ and a micro-kernel, a tensor intrinsic that computes one tile for any number of 
 is written once, in ``_description``, and TVM checks that the loop nest is that computation before it puts the
 micro-kernel in place.
 
-Slots: b0 weights, b1 q, b2 sum of q, b3 scale, b4 weight scale, b5 out; s0 count, s1 lines (K/16, a multiple
-of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
+Slots: b0 weights, b1 q, b2 sum of q, b3 scale, b4 weight scale (of a block, or of each row), b5 out; s0
+count, s1 lines (K/16, a multiple of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
 """
 
 from __future__ import annotations
@@ -113,6 +113,13 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
         """Index of the rows from ``first`` on that the epilogue takes together."""
         return vector(first, lanes) if lanes > 1 else first
 
+    def scale_shape(blocks: Expr) -> tuple[Expr, ...]:
+        return (blocks, ROWS) if epilogue.by_row else (blocks,)
+
+    def scale_of(scales: Expr, block: Expr, i: Expr) -> Expr:
+        """Of a block, or of its rows from i on."""
+        return scales[block, rows(i)] if epilogue.by_row else scales[block]
+
     def finish(
         acc: Expr,
         before: Expr,
@@ -126,7 +133,9 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
     ) -> Expr:
         """What unit k of a group stores for token m of the tile, in the rows from i on."""
         ys = [
-            dequantize(acc[k * unit + b, m, rows(i)], code_sum, scales[first + k * unit + b], scale)
+            dequantize(
+                acc[k * unit + b, m, rows(i)], code_sum, scale_of(scales, first + k * unit + b, i), scale
+            )
             for b in range(unit)
         ]
         return epilogue.combine(before, *ys)
@@ -214,7 +223,7 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
         X = T.match_buffer(q, (tokens, lines, 4, 4), "int8")
         S = T.match_buffer(code_sum, (tokens,), "int32")
         D = T.match_buffer(scale, (tokens,), "float32")
-        A = T.match_buffer(weight_scale, (count * unit,), "float32")
+        A = T.match_buffer(weight_scale, scale_shape(count * unit), "float32")
         Y = T.match_buffer(out, (tokens, out_stride(stride, count)), "float32")
         with T.sblock("root"):
             acc = T.sblock_alloc_buffer((group, tile.tokens, 16), "int32")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgebit.commands.console import OUT, StageDisplay, size_text
-from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily, Pooling
+from edgebit.commands.model_options import Activation, ActivationQuantization, I2sBlock, ModelFamily, Pooling
 
 
 def compile_command(
@@ -44,12 +44,13 @@ def compile_command(
     model_family: ModelFamily = None,
     activation: Activation = None,
     pooling: Pooling = None,
+    activation_quantization: ActivationQuantization = None,
 ) -> None:
     """Compile a model into a bundle: a folder that runs by itself on the target's devices."""
     import edgebit
     from edgebit.model import Overrides
 
-    overrides = Overrides(i2s_block, model_family, activation, pooling)
+    overrides = Overrides(i2s_block, model_family, activation, pooling, activation_quantization)
     with StageDisplay() as display:
         bundle = edgebit.compile(model, target, output, context, display, head, kv, overrides)
         package = edgebit.wheel(bundle, progress=display) if wheel else None

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgebit.commands.console import OUT, StageDisplay
-from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily, Pooling
+from edgebit.commands.model_options import Activation, ActivationQuantization, I2sBlock, ModelFamily, Pooling
 
 
 def export_command(
@@ -28,12 +28,13 @@ def export_command(
     model_family: ModelFamily = None,
     activation: Activation = None,
     pooling: Pooling = None,
+    activation_quantization: ActivationQuantization = None,
 ) -> None:
     """Write a model as an ONNX graph that plain onnxruntime runs and `edgebit compile` takes."""
     import edgebit
     from edgebit.model import Overrides
 
     with StageDisplay() as display:
-        overrides = Overrides(i2s_block, model_family, activation, pooling)
+        overrides = Overrides(i2s_block, model_family, activation, pooling, activation_quantization)
         path = edgebit.export(model, output, display, overrides, flavor)
     OUT.print(f"{path}: written in {display.seconds:.1f} s", markup=False, soft_wrap=True)

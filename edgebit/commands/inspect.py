@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from edgebit.commands.console import OUT, size_text
-from edgebit.commands.model_options import Activation, I2sBlock, ModelFamily, Pooling
+from edgebit.commands.model_options import Activation, ActivationQuantization, I2sBlock, ModelFamily, Pooling
 from edgebit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def inspect_command(
     model_family: ModelFamily = None,
     activation: Activation = None,
     pooling: Pooling = None,
+    activation_quantization: ActivationQuantization = None,
 ) -> None:
     """Show layers, bytes per part, tiers and the memory needed."""
     from edgebit.bundle import is_bundle
     from edgebit.inspection import inspect_bundle, inspect_graph
     from edgebit.model import Overrides
 
-    overrides = Overrides(i2s_block, model_family, activation, pooling)
+    overrides = Overrides(i2s_block, model_family, activation, pooling, activation_quantization)
     if source is not None and is_bundle(Path(source)):
         if overrides.describe():
             raise UsageError(

@@ -25,6 +25,13 @@ Pooling = Annotated[
         show_default="as the files say",
     ),
 ]
+ActivationQuantization = Annotated[
+    str | None,
+    typer.Option(
+        help="Float weights that are ternary, without a config that says more: none or int8.",
+        show_default="none",
+    ),
+]
 Activation = Annotated[
     str | None,
     typer.Option(

@@ -20,7 +20,8 @@ from edgebit.compiler.plan import (
     key_chunks,
     query_tiles,
 )
-from edgebit.compiler.plan_builder import F32, PlanBuilder, Product
+from edgebit.compiler.plan_builder import F32, PlanBuilder
+from edgebit.compiler.projections import Product
 from edgebit.compiler.weights import ROWS, Packed, pad
 from edgebit.errors import CompileError
 from edgebit.schedules.attention_prefill import prefill_scratch

@@ -62,6 +62,10 @@ def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attribu
     return call("dequantize", [accumulator, scale, weight_scale])
 
 
+def _ternary_matmul_of_floats(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return call("float_linear", inputs[:3])
+
+
 def _gather(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
     """Rows of a table. TVM's converter would wrap negative indices; the runtime refuses such tokens."""
     if attributes.get("axis", 0) != 0 or len(inputs[0].ty.shape.values) != 2:
@@ -157,6 +161,7 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
     (EDGEBIT_DOMAIN, "PoolLast"): _pool_last,
     (EDGEBIT_DOMAIN, "PoolMean"): _pool_mean,
     (EDGEBIT_DOMAIN, "Normalize"): _normalize,
+    (EDGEBIT_DOMAIN, "TernaryMatMul"): _ternary_matmul_of_floats,
     ("", "Gather"): _gather,
     ("", "Reshape"): _reshape,
     ("", "RMSNormalization"): _rms_normalization,

@@ -85,6 +85,9 @@ OPERATORS: Mapping[str, _Operator] = {
     "dequantize": _Operator(
         ("accumulator", "scale", "weight_scale"), _like(0, "float32"), "acc · (weight_scale / scale)"
     ),
+    "float_linear": _Operator(
+        ("x", "weight", "weight_scale"), _matmul_rows(1, "float32"), "ternary projection of floats"
+    ),
     "rotary_embedding": _Operator(
         ("x", "cos", "sin", "positions"), _like(0), "NeoX halves; attribute num_heads"
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,44 +20,14 @@ from edgebit.compiler.plan import (
     Space,
     constant,
 )
+from edgebit.compiler.projections import Codes, FloatInput, Product
 from edgebit.compiler.sections import Sections
 from edgebit.compiler.steps import Scratch, StepList
-from edgebit.compiler.weights import PADDING, ROWS, Packed, pad
+from edgebit.compiler.ternary_steps import Step, add_product
+from edgebit.compiler.weights import PADDING, ROWS, Packed
 from edgebit.errors import CompileError
 
 F32 = 4  # bytes
-
-
-@dataclass(frozen=True)
-class Codes:
-    """Quantised rows: where prefill has them, and how decoding makes them: in the arena, or (``again``) by
-    each thread in its scratch when they are needed.
-    """
-
-    arena: Quantized
-    again: Callable[[], Quantized] | None
-
-
-@dataclass(frozen=True)
-class HeadNorm:
-    """A norm of every head: its weight, a Relax variable."""
-
-    weight: Any
-    eps: float
-
-
-@dataclass(frozen=True)
-class Product:
-    """A projection, computed where its result is wanted: ``matrix`` times ``codes`` [+ bias], then perhaps
-    a norm of each head. ``scale`` and ``bias`` are Relax variables.
-    """
-
-    label: str
-    codes: Codes
-    matrix: Packed
-    scale: Any
-    bias: Any = None
-    head_norm: HeadNorm | None = None
 
 
 class PlanBuilder:
@@ -78,6 +47,7 @@ class PlanBuilder:
         self.scratch = Scratch()
         self.time = 0
         self.cache_bytes = 0
+        self._float_inputs: dict[relax.Var, FloatInput] = {}
 
     def quantizer(
         self,
@@ -121,11 +91,25 @@ class PlanBuilder:
         self.scratch.end_chain()
         return Codes(codes, None)
 
+    def float_input(self, label: str, source: relax.Var) -> FloatInput:
+        """``source`` for projections that do not quantise it, the same object for all of them."""
+        if source not in self._float_inputs:
+            x = self.rows_of(label, source)
+
+            def decoded() -> Operand:
+                if self.rows_of(label, source) is not x:
+                    raise CompileError(f"node {label}: its input was updated before it was used")
+                made = self.made_again.get(source)
+                return made() if made else InArena(x.buffer)
+
+            self._float_inputs[source] = FloatInput(x, decoded)
+        return self._float_inputs[source]
+
     def projection(
         self,
         label: str,
         epilogue: str,
-        codes: Codes,
+        codes: Codes | FloatInput,
         matrices: Sequence[Packed],
         scales: Sequence[Any],
         out: Rows,
@@ -136,38 +120,26 @@ class PlanBuilder:
         weight = self.sections.weights.add(name, *layout.stacked(matrices))
         blocks = [align(matrix.rows, ROWS) // ROWS for matrix in matrices]
         units = out.width // ROWS if column is None else sum(blocks)
-        block_scales = self.sections.block_scales(name, scales, blocks, units)
-        self.ternary(label, epilogue, codes, weight, 1, block_scales, out, units, column or 0)
+        step = Step(label, epilogue, weight, 1, out, units, column or 0)
+        add_product(self, step, codes, matrices, scales)
 
-    def ternary(
+    def gated_projection(
         self,
         label: str,
         epilogue: str,
-        codes: Codes,
-        weight: int,
-        blocks_per_unit: int,
-        scales: Argument,
+        codes: Codes | FloatInput,
+        matrices: Sequence[Packed],
+        scales: Sequence[Any],
         out: Rows,
-        units: int,
-        column: int = 0,
     ) -> None:
-        columns = pad(codes.arena.features)
-        scalars = [COUNT, constant(columns // 16), TOKEN_COUNT, constant(out.width)]
-
-        def operands(quantized: Quantized) -> list[Operand]:
-            return [
-                Argument(Space.WEIGHTS, weight, unit_stride=blocks_per_unit * ROWS * columns // 4),
-                *quantized.whole(),
-                scales if scales.unit_stride else replace(scales, unit_stride=F32),
-                InArena(out.buffer, unit_stride=ROWS * F32, start=column * F32),
-            ]
-
-        self.advance()
-        gemm, gemv = (KernelInstance(f"ternary_{product}_{epilogue}") for product in ("gemm", "gemv"))
-        self.prefill.add(self.time, label, gemm, constant(units), operands(codes.arena), scalars)
-        one = codes.again() if codes.again else codes.arena
-        self.decode.add(self.time, label, gemv, constant(units), operands(one), scalars)
-        self.scratch.end_chain()
+        """Gate and up, whose rows interleave in blocks of 16, times the codes: a gate and its up value meet
+        in registers.
+        """
+        gate, up = matrices
+        name = f"{gate.name}+{up.name}"
+        pairs = out.width // ROWS
+        weight = self.sections.weights.add(name, *layout.interleaved(gate, up))
+        add_product(self, Step(label, epilogue, weight, 2, out, pairs), codes, matrices, scales)
 
     def normalized(
         self,

@@ -43,7 +43,8 @@ from edgebit.compiler.plan import (
     Space,
     constant,
 )
-from edgebit.compiler.plan_builder import Codes, HeadNorm, PlanBuilder, Product
+from edgebit.compiler.plan_builder import PlanBuilder
+from edgebit.compiler.projections import Codes, HeadNorm, Product
 from edgebit.compiler.sections import Sections
 from edgebit.compiler.weights import PADDING, Weights
 from edgebit.errors import CompileError
@@ -64,7 +65,9 @@ def plan(
     return _Planner(Sections(graph, initializers, options.tokens), context, options).run(fused)
 
 
-_PARTS = {f"edgebit.{name}" for name in ("linear", "add_bias", "head_norm")}  # of a projection
+_PARTS = {
+    f"edgebit.{name}" for name in ("linear", "float_linear", "add_bias", "head_norm")
+}  # of a projection
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class _Planner(PlanBuilder):
             "rms_norm": self._norm,
             "scale": self._scale,
             "linear": self._linear,
+            "float_linear": self._float_linear,
             "add_bias": self._add_bias,
             "head_norm": self._head_norm,
             "residual": self._residual,
@@ -174,6 +178,11 @@ class _Planner(PlanBuilder):
         quantized: Codes = self.values[codes]
         matrix = self.sections.packed(weight, quantized.arena.features)
         return Product(variable.name, quantized, matrix, weight_scale)
+
+    def _float_linear(self, variable: relax.Var, call: relax.Call) -> Product:
+        source, weight, weight_scale = call.args
+        x = self.float_input(variable.name, source)
+        return Product(variable.name, x, self.sections.packed(weight, x.features), weight_scale)
 
     def _add_bias(self, variable: relax.Var, call: relax.Call) -> Product:
         product = self.product_of(variable.name, call.args[0])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebit.compiler import weights as layout
 from edgebit.compiler.arena import InArena, Rows
 from edgebit.compiler.plan import KernelInstance
-from edgebit.compiler.plan_builder import F32, PlanBuilder, Product
+from edgebit.compiler.plan_builder import F32, PlanBuilder
+from edgebit.compiler.projections import Product
 from edgebit.compiler.weights import ROWS
 from edgebit.errors import CompileError
 
@@ -52,19 +52,11 @@ def gated(plan: PlanBuilder, label: str, gate: Product, up: Product, activation:
         )
     plain = gate.bias is None and up.bias is None
     if plain and gate.codes is up.codes and gate.head_norm is up.head_norm is None:
-        return _gated_in_one_step(plan, label, gate, up, activation)
+        out = plan.arena.rows(label, gate.matrix.rows)
+        matrices, scales = [gate.matrix, up.matrix], [gate.scale, up.scale]
+        plan.gated_projection(label, f"{activation}_mul", gate.codes, matrices, scales, out)
+        return out
     out, other = plan.computed(gate.label, gate), plan.computed(up.label, up)
     kernel = KernelInstance("gated", (("activation", activation),))
     plan.elementwise(label, kernel, out, [InArena(other.buffer, unit_stride=ROWS * F32)])
-    return out
-
-
-def _gated_in_one_step(plan: PlanBuilder, label: str, gate: Product, up: Product, activation: str) -> Rows:
-    """The rows of both weights interleave in blocks of 16: a gate and its up value meet in registers."""
-    out = plan.arena.rows(label, gate.matrix.rows)
-    name = f"{gate.matrix.name}+{up.matrix.name}"
-    pairs = out.width // ROWS
-    weight = plan.sections.weights.add(name, *layout.interleaved(gate.matrix, up.matrix))
-    scales = plan.sections.paired_scales(name, gate.scale, up.scale, pairs)
-    plan.ternary(label, f"{activation}_mul", gate.codes, weight, 2, scales, out, pairs)
     return out

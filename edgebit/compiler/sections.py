@@ -11,6 +11,7 @@ import onnx_ir as ir
 from tvm import relax
 
 from edgebit.compiler import weights as layout
+from edgebit.compiler.group_scales import MatrixScales
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.plan import Argument, Space
 from edgebit.compiler.weights import Packed, Weights, pad
@@ -112,10 +113,25 @@ class Sections:
         ]
         return self.floats(f"{name}.block_scale", np.concatenate(values), total, _F32)
 
-    def paired_scales(self, name: str, gate: Any, up: Any, pairs: int) -> Argument:
+    def paired_scales(self, name: str, scales: Sequence[Any], pairs: int) -> Argument:
         """Multipliers of gate and up in turn; one unit is a pair."""
-        values = np.tile(np.array([self._multiplier(gate), self._multiplier(up)], np.float32), pairs)
+        values = np.tile(np.array([self._multiplier(scale) for scale in scales], np.float32), pairs)
         return self.floats(f"{name}.block_scale", values, 2 * pairs, 2 * _F32)
+
+    def matrix_scales(self, variable: Any, matrix: Packed) -> MatrixScales:
+        """The scales of ``matrix``: [1], of groups [N, G], or of rows, [N, 1] and [N]."""
+        tensor = self._initializer(variable)
+        shape = tuple(tensor.shape.numpy())
+        if len(shape) == 1 and shape[0] > 1:
+            shape = (shape[0], 1)
+        return MatrixScales(
+            self.name(variable), shape, matrix, lambda: np.asarray(tensor.numpy()).reshape(shape)
+        )
+
+    def has_row_scales(self, variable: Any) -> bool:
+        """Whether a matrix has more than one scale."""
+        shape = tuple(self._initializer(variable).shape.numpy())
+        return shape not in ((), (1,))
 
     def rotary_table(self, variable: Any, context: int, head_dim: int, padded: int) -> Argument:
         """The first ``context`` rows of a [positions, head_dim/2] table, zeros behind each up to padded/2."""

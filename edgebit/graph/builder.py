@@ -72,7 +72,7 @@ from edgebit.graph.model import GraphMetadata, OnnxModel
 from edgebit.graph.operators import DOMAIN
 from edgebit.graph.rotary import rotary_tables
 from edgebit.graph.tensors import Array, StreamedTensor, row_blocks, small_tensor
-from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
+from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint, TernaryTensor
 
 POOLINGS = {"last": "PoolLast", "mean": "PoolMean"}
 
@@ -80,11 +80,6 @@ POOLINGS = {"last": "PoolLast", "mean": "PoolMean"}
 def build(checkpoint: Checkpoint) -> OnnxModel:
     """The graph of ``checkpoint``; weights are read when it is saved or compiled, and may raise then."""
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
-    if config.activation_quantization != "int8":
-        raise GraphError(
-            f"{checkpoint.path}: activation quantisation {config.activation_quantization!r} is not supported "
-            "yet, expected 'int8'"
-        )
     metadata = GraphMetadata(
         name=checkpoint.name,
         family=config.family.name,
@@ -189,8 +184,10 @@ class _Decoder:
         return self.graph.node("Reshape", [self.norm(h, name), joined], f"{name}.joined", FLOAT, _dims(x))
 
     def projections(self, h: ir.Value, module: str, names: tuple[str, ...]) -> list[ir.Value]:
-        """Ternary linears of one input, which is quantised once, unless each has a norm of its own."""
-        if self.config.projection_norm is not None:
+        """Ternary linears of one input, which is quantised once, unless each has a norm of its own or floats
+        stay floats.
+        """
+        if self.config.projection_norm is not None or self.config.activation_quantization == "none":
             return [self.projection(h, f"{module}.{name}") for name in names]
         quantized = self.quantize(h, f"{module}.quantize")
         return [self.project(quantized, f"{module}.{name}") for name in names]
@@ -201,7 +198,9 @@ class _Decoder:
         if own is not None:
             x = self.norm(x, f"{name}.{own.name}", own.eps)
         linear, weight, weight_scale, shape = self.ternary(name)
-        y = self.graph.edgebit("BitLinear", [x, weight, weight_scale], linear, FLOAT, shape)
+        floats = self.config.activation_quantization == "none"
+        operator = "TernaryMatMul" if floats else "BitLinear"
+        y = self.graph.edgebit(operator, [x, weight, weight_scale], linear, FLOAT, shape)
         return self.biased(y, name)
 
     def quantize(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
@@ -309,7 +308,7 @@ class _Decoder:
         weight = StreamedTensor(
             f"{name}.weight", ir.DataType.UINT8, (rows, columns // 4), trits.blocks, trits.packed
         )
-        scale = small_tensor(f"{name}.weight_scale", (1,), lambda: np.array(trits.scale))
+        scale = small_tensor(f"{name}.weight_scale", self.scales_shape(trits), lambda: trits.scales)
         linear = f"{name}.product" if name.split(".", 3)[-1] in self.config.biased else name
         return (
             linear,
@@ -317,6 +316,21 @@ class _Decoder:
             self.graph.initializer(scale),
             [BATCH, SEQUENCE, rows],
         )
+
+    def scales_shape(self, trits: TernaryTensor) -> tuple[int, ...]:
+        """As the operator of the model's projections takes them: [N] where each row of an integer accumulator
+        has its own.
+        """
+        shape = trits.scales_shape
+        if self.config.activation_quantization == "none" or shape == (1,):
+            return shape
+        if shape[1] > 1:
+            raise GraphError(
+                f"{self.checkpoint.path}: tensor {trits.name} has scales of groups of "
+                f"{trits.shape[1] // shape[1]} columns; int8 activations with scales of groups are not "
+                "supported, --activation-quantization none is"
+            )
+        return shape[:1]
 
     def rotary_caches(self, local: bool) -> tuple[ir.Value, ir.Value]:
         """cos and sin; ``local``: of layers with a window."""

@@ -15,7 +15,10 @@ BitLinear             x, w, w_scale → f32[…,N]                      the thre
 PoolLast              x f32[B,S,H], mask i64[B,S] → f32[B,H]        the row of the last token that is there
 PoolMean              x f32[B,S,H], mask i64[B,S] → f32[B,H]        mean of the rows of tokens that are there
 Normalize             x f32[…,H] → f32[…,H]                         x / max(‖x‖, 1e-12)
+TernaryMatMul         x f32[…,K], w, w_scale f32 → f32[…,N]         x · (w_scale · w)ᵀ, x as it is
 ====================  ============================================  ========================================
+
+w_scale of TernaryMatMul is [1] for the matrix, [N, 1] for rows or [N, K/g] for groups of g columns.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ _TOKENS = _constant(TensorProto.INT64, [1], (1,))
 _FEATURES = _constant(TensorProto.INT64, [2], (1,))
 _ZERO = _constant(TensorProto.FLOAT, 0.0)
 _SMALLEST_LENGTH = _constant(TensorProto.FLOAT, 1e-12)
+_KEPT = _constant(TensorProto.INT64, [0], (1,))
 _BIAS = _constant(TensorProto.UINT8, 128)
 
 
@@ -118,6 +122,17 @@ def Normalize(x):  # type: ignore[no-untyped-def]
     return op.Div(x, op.Max(length, op.Constant(value=_SMALLEST_LENGTH)))
 
 
+@script(edgebit_opset, default_opset=op)
+def TernaryMatMul(x, w, w_scale):  # type: ignore[no-untyped-def]
+    """Floats times ternary weights, whose scales are of groups of columns: one group where they are rows'."""
+    trits = op.Cast(edgebit_opset.UnpackTernary(w), to=TensorProto.FLOAT)
+    groups = op.Shape(w_scale, start=-1)
+    rest = op.Constant(value=_LAST_AXIS)
+    by_group = op.Reshape(trits, op.Concat(op.Constant(value=_KEPT), groups, rest, axis=0))
+    weight = op.Mul(by_group, op.Unsqueeze(w_scale, rest))
+    return op.MatMul(x, op.Transpose(op.Reshape(weight, op.Constant(value=_ROWS_BY_REST)), perm=[1, 0]))
+
+
 OPERATORS = (
     QuantizeActivation,
     UnpackTernary,
@@ -127,6 +142,7 @@ OPERATORS = (
     PoolLast,
     PoolMean,
     Normalize,
+    TernaryMatMul,
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ class Checkpoint:
         multipliers = []
         for name in self._projections():
             projection = self.projection(name)
+            projection.check()
             expected |= {f"{name}.weight", f"{name}.weight_scale"}
             if not projection.scale_is_computed:
                 multipliers.append(float(projection.scale))
@@ -190,12 +192,17 @@ def open_checkpoint(source: str | Path, overrides: Overrides = AS_THE_FILE_SAYS)
 
 def _folder_checkpoint(folder: Path, name: str, overrides: Overrides) -> Checkpoint:
     config = read_config(folder)
-    quantization = config.quantization
+    if overrides.activation_quantization is not None:
+        if not config.quantization.products:
+            raise UsageError(
+                f"{folder}: activation_quantization {overrides.activation_quantization} is for models whose "
+                "config.json has no quantization_config; here it says what the model is"
+            )
+        config = replace(config, activation_quantization=overrides.activation_quantization)
     weights = FolderWeights(
         TensorFiles(folder),
         config.family.architecture,
-        quantization.linear_class,
-        quantization.scale_is_multiplier,
+        config.quantization,
         config.family.tensor_prefix,
     )
     pooling = require_pooling(overrides.pooling or read_pooling(folder), config, folder)

@@ -68,6 +68,7 @@ class _Reader(Entries):
         layers = self.size("num_hidden_layers", most=_MOST_LAYERS)
         eps = self.positive("rms_norm_eps", self.values.get("rms_norm_eps", 1e-6))
         rotary = read_rotary(self, family)
+        quantization = self._quantization(family)
         config = ModelConfig(
             family=family,
             hidden_size=hidden,
@@ -84,7 +85,7 @@ class _Reader(Entries):
             rope_theta=rotary.theta,
             hidden_act=self._activation(family),
             tie_word_embeddings=self.flag("tie_word_embeddings", family.default_tied),
-            quantization=self._quantization(family),
+            quantization=quantization,
             bos_token_id=next(
                 iter(token_ids(self.values.get("bos_token_id"), f"{self.source}: bos_token_id")), None
             ),
@@ -95,7 +96,7 @@ class _Reader(Entries):
             rope_scaling=rotary.scaling,
             projection_norm=self._projection_norm(family, eps),
             biased=self._biased(),
-            activation_quantization=family.activation_quantization,
+            activation_quantization="none" if quantization.products else family.activation_quantization,
         )
         self._check_shapes(config)
         return config
@@ -139,6 +140,8 @@ class _Reader(Entries):
                 if self.values.get(key, expected) != expected:
                     raise self.error(f"{key} is {self.values[key]!r}, expected {expected}")
             return QuantizationConfig(linear_class="autobitlinear")
+        if not entry and family.float_products:
+            return QuantizationConfig("autobitlinear", products=True)
         method = entry.get("quant_method")
         if method != "bitnet":
             found = f"quant_method {method!r}" if entry else "no quantization_config"

@@ -15,10 +15,12 @@ class QuantizationConfig:
     """``quantization_config`` with quant_method "bitnet"; defaults as in transformers' BitNetQuantConfig.
 
     ``linear_class`` decides which way a stored ``weight_scale`` goes (SPEC 1.3): "autobitlinear" stores the
-    multiplier, "bitlinear" its reciprocal.
+    multiplier, "bitlinear" its reciprocal. ``products``: there is none, and weights are floats that already
+    are products of scales and trits.
     """
 
     linear_class: str
+    products: bool = False
 
     @property
     def scale_is_multiplier(self) -> bool:

@@ -28,8 +28,7 @@ class ScaledTrits(TernaryTensor):
 class FloatProducts(ScaledTrits):
     """Floats that are products of scales and trits; the scales are found by reading the matrix once.
 
-    ``require_ternary`` looks at a sample of rows. Raises CheckpointError, with the measured error, for other
-    floats.
+    Raises CheckpointError, with the measured error, for other floats; ``check`` looks at a sample of rows.
     """
 
     scale_is_computed = True
@@ -38,7 +37,7 @@ class FloatProducts(ScaledTrits):
         super().__init__(stored.name, (stored.shape[0], stored.shape[1]))
         self._stored = stored
 
-    def require_ternary(self) -> None:
+    def check(self) -> None:
         require_ternary(self._stored)
 
     @property

@@ -79,6 +79,9 @@ class TernaryTensor(ABC):
         """The shape of ``scales``, without reading what takes the whole matrix where that can be told."""
         return (1,)
 
+    def check(self) -> None:  # noqa: B027 - most have nothing to look at
+        """Raises CheckpointError where a look at a few rows shows that the matrix is not ternary."""
+
     @abstractmethod
     def rows(self, begin: int, end: int) -> Bytes:
         """K-major bytes of rows begin..end. Raises CheckpointError where a stored value is not a trit."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from edgebit.errors import CheckpointError
+from edgebit.model.facts import QuantizationConfig
+from edgebit.model.scaled_trits import FloatProducts
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor, TensorFiles
 from edgebit.model.ternary import TRITS_PER_BYTE, MasterWeights, PackedTrits, TernaryTensor, UnpackedTrits
 
@@ -79,28 +81,22 @@ class Weights(Mapping[str, StoredTensor]):
 
 
 class FolderWeights(Weights):
-    """A folder of safetensors files. ``scale_is_multiplier``: the sense of every ``weight_scale``.
-    ``prefix``: what the files have for "model.".
-    """
+    """A folder of safetensors files. ``prefix``: what the files have for "model."."""
 
     described_by = "config.json"
 
     def __init__(
-        self,
-        files: TensorFiles,
-        kind: str,
-        linear_class: str,
-        scale_is_multiplier: bool,
-        prefix: str = _PREFIX,
+        self, files: TensorFiles, kind: str, quantization: QuantizationConfig, prefix: str = _PREFIX
     ) -> None:
         self._prefix = prefix
         super().__init__(files.folder, kind, {self._our_name(name): files[name] for name in files})
-        self._linear_class = linear_class
-        self._scale_is_multiplier = scale_is_multiplier
+        self._quantization = quantization
 
     def projection(self, name: str, shape: tuple[int, int]) -> TernaryTensor:
         weight = self.find(f"{name}.weight")
-        scale, sense = self.get(f"{name}.weight_scale"), self._scale_is_multiplier
+        if self._quantization.products:
+            return FloatProducts(self.expect(weight, FLOAT_DTYPES, shape))
+        scale, sense = self.get(f"{name}.weight_scale"), self._quantization.scale_is_multiplier
         rows, columns = shape
         if weight.dtype == "U8":
             self.expect(weight, ("U8",), (rows // TRITS_PER_BYTE, columns))
@@ -118,6 +114,6 @@ class FolderWeights(Weights):
 
     def scale_advice(self) -> str:
         return (
-            f"check linear_class {self._linear_class!r} in config.json, "
+            f"check linear_class {self._quantization.linear_class!r} in config.json, "
             "which decides the sense of weight_scale"
         )

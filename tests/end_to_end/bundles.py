@@ -19,7 +19,7 @@ from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.plan import Argument, Space, Step
 from edgebit.compiler.target import Target, load_target
 from edgebit.graph import OnnxModel, build
-from edgebit.model import open_checkpoint
+from edgebit.model import AS_THE_FILE_SAYS, Overrides, open_checkpoint
 from edgebit.progress import SILENT
 from edgebit.runtime.library import SESSION, TraceFunction, bind
 from edgebit.self_test import SelfTest
@@ -29,10 +29,13 @@ PREFILL = 1
 
 
 def compile_checkpoint(
-    checkpoint: Path, output: Path, target: str | Target = "host"
+    checkpoint: Path,
+    output: Path,
+    target: str | Target = "host",
+    overrides: Overrides = AS_THE_FILE_SAYS,
 ) -> tuple[OnnxModel, CompiledModel]:
     """Compile a checkpoint folder into ``output``; returns the graph and what the compiler made of it."""
-    graph = build(open_checkpoint(checkpoint))
+    graph = build(open_checkpoint(checkpoint, overrides))
     facts = graph.metadata
     text = build_text_table(graph.tokenizer, facts.chat_template, facts.bos_token_id, facts.stop_token_ids)
     compiled = compile_graph(graph, load_target(target) if isinstance(target, str) else target)

@@ -141,6 +141,7 @@ def test_versions_and_metadata(tmp_path: Path) -> None:
         "PoolLast",
         "PoolMean",
         "Normalize",
+        "TernaryMatMul",
     }
     assert model.metadata.name == "somebody"
     assert model.metadata.family == "bitnet"

@@ -139,3 +139,14 @@ def test_bit_linear_equals_the_contract_bit_for_bit(seed: int) -> None:
     assert (y == acc.astype(np.float32) * (scale / s)).all()
     (same,) = run("DequantizeAccumulator", [acc, s, scale], [np.float32])
     assert (same == y).all()
+
+
+@pytest.mark.parametrize("shape", [(1,), (20, 1), (20, 4)], ids=["tensor", "row", "group"])
+def test_ternary_matmul_scales_the_matrix_its_rows_or_groups_of_its_columns(shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, 3, 64)).astype(np.float32)
+    codes = random.integers(0, 3, (20, 64)).astype(np.uint8)
+    scale = random.uniform(0.01, 2, shape).astype(np.float32)
+    (y,) = run("TernaryMatMul", [x, pack_codes(codes), scale], [np.float32])
+    every = np.broadcast_to(np.repeat(np.atleast_2d(scale), 64 // shape[-1], axis=1), (20, 64))
+    np.testing.assert_allclose(y, x @ ((codes.astype(np.float32) - 1) * every).T, rtol=0, atol=1e-5)

@@ -21,6 +21,7 @@ f32 = np.float32
 
 BLOCKS_OF_A_UNIT = {"store": 1, "residual": 1, "relu2_mul": 2, "silu_mul": 2, "gelu_tanh_mul": 2}
 EPILOGUES = tuple(BLOCKS_OF_A_UNIT)
+BY_ROW = ("residual", "silu_mul")  # one of each number of blocks stands for all with scales of rows
 
 WEIGHTS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
     "random": lambda rng, shape: rng.integers(0, 3, shape),
@@ -49,6 +50,7 @@ class Case:
     seed: int = 0
     extra_stride: int = 0
     weight_scale: float = 1.0
+    by_row: bool = False
 
     @property
     def rows(self) -> int:
@@ -56,7 +58,8 @@ class Case:
 
     @property
     def kernel(self) -> str:
-        return f"ternary_{'gemv' if self.tokens is None else 'gemm'}_{self.epilogue}"
+        by_row = "_by_row" if self.by_row else ""
+        return f"ternary_{'gemv' if self.tokens is None else 'gemm'}_{self.epilogue}{by_row}"
 
 
 def pack_u16(codes: Array) -> Array:
@@ -99,7 +102,8 @@ def _inputs(case: Case) -> tuple[dict[str, Array], Array, Array]:
     codes = WEIGHTS[case.weights](rng, (case.rows, case.k))
     q = ACTIVATIONS[case.activations](rng, (tokens, case.k)).astype(np.int8)
     scales = np.exp(rng.normal(3, 2, tokens)).astype(f32)
-    weight_scales = (case.weight_scale * np.exp(rng.normal(0, 1, max(case.rows // 16, 1)))).astype(f32)
+    scales_of_rows = case.rows if case.by_row else case.rows // 16
+    weight_scales = (case.weight_scale * np.exp(rng.normal(0, 1, max(scales_of_rows, 1)))).astype(f32)
     columns = max(16 * case.count, 16) + case.extra_stride
     out = rng.normal(0, 1, (tokens, columns)).astype(f32)
     inputs = {
@@ -119,7 +123,7 @@ def _expected(
     case: Case, codes: Array, q: Array, scales: Array, weight_scales: Array, before: Array
 ) -> Array:
     exact = q.astype(np.int64) @ (codes.astype(np.int64).T - 1)
-    row_scales = np.repeat(weight_scales, 16)[: case.rows]
+    row_scales = np.repeat(weight_scales, 1 if case.by_row else 16)[: case.rows]
     y = exact.astype(np.int32).astype(f32) * (row_scales[None, :] / scales[:, None])
     if case.epilogue == "store":
         return y
@@ -133,7 +137,8 @@ def _expected(
 
 def ternary_kernels(tier: Tier) -> dict[str, Any]:
     """All ternary kernels as the catalogue builds them for a tier."""
-    names = [f"ternary_{product}_{epilogue}" for product in ("gemv", "gemm") for epilogue in EPILOGUES]
+    epilogues = (*EPILOGUES, *(f"{epilogue}_by_row" for epilogue in BY_ROW))
+    names = [f"ternary_{product}_{epilogue}" for product in ("gemv", "gemm") for epilogue in epilogues]
     return {name: kernel(name, tier) for name in names}
 
 
@@ -145,7 +150,7 @@ def modelled_kernels(tier_name: str) -> dict[str, Any]:
             tier, {"dot_product": vpdpbusd_model}
         )
         for product in ("gemv", "gemm")
-        for epilogue in EPILOGUES
+        for epilogue in (*EPILOGUES, *(f"{epilogue}_by_row" for epilogue in BY_ROW))
     }
 
 

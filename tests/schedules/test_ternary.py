@@ -17,6 +17,7 @@ from tests.schedules.harness import TIER_NAMES, Call, Program, link, same_bits
 from tests.schedules.ternary_cases import (
     ACTIVATIONS,
     BLOCKS_OF_A_UNIT,
+    BY_ROW,
     EPILOGUES,
     WEIGHTS,
     Case,
@@ -67,6 +68,14 @@ def test_gemv_at_every_edge_of_k(kernels: Kernels, epilogue: str) -> None:
 @pytest.mark.parametrize("epilogue", EPILOGUES)
 def test_gemv_of_any_count(kernels: Kernels, epilogue: str) -> None:
     check(kernels.program, [Case(epilogue, n, 192, seed=n, extra_stride=16) for n in (0, 1, 2, 5)])
+
+
+@pytest.mark.parametrize("epilogue", BY_ROW)
+def test_every_row_may_have_a_scale_of_its_own(kernels: Kernels, epilogue: str) -> None:
+    tokens = (None, 1, 2, kernels.tile, kernels.tile + 1)
+    check(kernels.program, [Case(epilogue, 3, 128, n, by_row=True, extra_stride=16) for n in tokens])
+    denormal = [Case(epilogue, 2, 128, n, by_row=True, weight_scale=1e-39) for n in (None, 3)]
+    check(kernels.program, denormal)
 
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)

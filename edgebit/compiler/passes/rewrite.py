@@ -42,7 +42,7 @@ def anything(count: int) -> list[DFPattern]:
 
 def product(biased: bool = True) -> Iterator[DFPattern]:
     """A projection, and with ``biased`` one with its bias: patterns that a rule is repeated for."""
-    linear = edgebit_op("linear", *anything(4))
-    yield linear
-    if biased:
-        yield edgebit_op("add_bias", linear, wildcard())
+    for linear in (edgebit_op("linear", *anything(4)), edgebit_op("float_linear", *anything(3))):
+        yield linear
+        if biased:
+            yield edgebit_op("add_bias", linear, wildcard())

@@ -31,6 +31,7 @@ class Family:
 
     ``architectures`` and ``model_types``: the entries of config.json that tell it (no model type: any).
     ``is_ternary``: its checkpoints are ternary without a quantization_config that says so.
+    ``float_products``: those without one hold products of scales and trits, for activations that stay floats.
     ``tensor_prefix``: what stands in files where ``model.`` is in ours. ``projection_norm``: of the input of
     each projection, "norm" for ``<projection>.norm.weight``. ``norm_offset``: is added to the weight of every
     norm but those of projections. ``sliding_pattern``: of so many layers all but the last attend to a
@@ -46,6 +47,7 @@ class Family:
     model_types: tuple[str, ...] = ()
     task: str = "generate"
     is_ternary: bool = False
+    float_products: bool = False
     activation_quantization: str = "int8"
     tensor_prefix: str = "model."
     attention_norm: str = "input_layernorm"

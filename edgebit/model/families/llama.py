@@ -2,6 +2,10 @@
 
 Nothing but the linear layers differs from a Llama: no sub-norms, SiLU, an lm_head of its own. Packed files
 store the reciprocal of the multiplier (linear_class "bitlinear").
+
+TriLM (SpectraSuite/TriLM_*_Unpacked, arXiv 2407.12327) has no quantization_config: its float16 weights are
+products of scales and trits, activations stay floats. A scale is of the rows of one shard of tensor parallel
+training.
 """
 
 from __future__ import annotations
@@ -14,4 +18,5 @@ LLAMA = Family(
     default_activation="silu",
     default_max_positions=2048,
     default_tied=False,
+    float_products=True,
 )

@@ -10,6 +10,7 @@ QWEN3 = Family(
     default_activation="silu",
     default_max_positions=32768,
     default_tied=False,
+    float_products=True,
     query_norm="self_attn.q_norm",
     key_norm="self_attn.k_norm",
     default_head_dim=128,
