@@ -2,8 +2,8 @@
 # make test    all checks: lint, types, tests, ARM bundles in an emulated ARM userland
 # make test-devices   the built-in model on every kind of device, emulated: equal bits; prints a table
 # make test-exact   equal bits at the shapes of 2B-4T: tiers, threads, prompt lengths, lm_head, guessing (ten minutes)
-# All do everything on a fresh machine. Nothing outside this folder is touched, but for Debian packages that
-# tests need and that root may install.
+# All do everything on a fresh machine. Nothing outside this folder is touched, but for ~/.cache/edgebit (what zig and
+# TVM made) and Debian packages that tests need and that root may install.
 
 PYTHON ?= python3
 BIN := .venv/bin

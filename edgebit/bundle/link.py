@@ -20,6 +20,7 @@ from pathlib import Path
 from edgebit.bundle.elf import ElfFile, read_elf
 from edgebit.compiler.target import BIONIC, GLIBC, MUSL, Target
 from edgebit.errors import LinkError
+from edgebit.user_cache import user_cache
 
 LIBRARY = "libmodel.so"
 RUNTIME_OBJECT = "runtime.o"
@@ -191,18 +192,8 @@ def zig_environment(work: Path) -> dict[str, str]:
     environment = dict(os.environ)
     environment["ZIG_LOCAL_CACHE_DIR"] = str(work / "zig-cache")
     if "ZIG_GLOBAL_CACHE_DIR" not in environment:
-        environment["ZIG_GLOBAL_CACHE_DIR"] = str(user_cache(work))
+        environment["ZIG_GLOBAL_CACHE_DIR"] = str(user_cache("zig") or work / "zig-global-cache")
     return environment
-
-
-def user_cache(work: Path) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(base) / "edgebit" / "zig"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return work / "zig-global-cache"
-    return cache if os.access(cache, os.W_OK) else work / "zig-global-cache"
 
 
 def check_library(image: bytes, target: Target, exports: frozenset[str]) -> ElfFile:

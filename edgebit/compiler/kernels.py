@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, show
+from edgebit.compiler.debug import LEVEL_CODE, LEVEL_SCHEDULE, debug_level, show
 from edgebit.compiler.emit import symbol
+from edgebit.compiler.kernel_cache import kept
 from edgebit.compiler.plan import KernelInstance
 from edgebit.schedules import catalogue, lowering
 from edgebit.schedules.tier import Tier
@@ -30,11 +31,16 @@ def build_objects(
 
 @cache
 def _build(instance: KernelInstance, tier: Tier, triple: str) -> bytes:
-    """Kernels take shapes as arguments, so models and forms of the lm_head share most of them: a process
-    builds each once.
-    """
-    kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
-    functions = {symbol(tier, instance): kernel.prim_func}
-    show(LEVEL_SCHEDULE, f"{instance.symbol} for {tier.name}", kernel.prim_func.script)
-    show(LEVEL_CODE, f"{instance.symbol} for {tier.name}", lambda: lowering.assembly(functions, tier, triple))
-    return lowering.compile_object(functions, tier, triple)
+    """Kernels take shapes as arguments, so models and forms of the lm_head share most of them."""
+
+    def make() -> bytes:
+        kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
+        functions = {symbol(tier, instance): kernel.prim_func}
+        title = f"{instance.symbol} for {tier.name}"
+        show(LEVEL_SCHEDULE, title, kernel.prim_func.script)
+        show(LEVEL_CODE, title, lambda: lowering.assembly(functions, tier, triple))
+        return lowering.compile_object(functions, tier, triple)
+
+    if debug_level() >= LEVEL_SCHEDULE:
+        return make()
+    return kept(f"{symbol(tier, instance)} {instance} {tier} {triple}", make)
