@@ -9,6 +9,8 @@ a second time, a block of a row at a time, and sums in an order of its own.
     x'       = Cast(codes, float) / s
     y        = MatMulNBits(x', B, scales, zero points)     B u8 [N, blocks, block/4], code = trit + 1
 
+Models of float activations have x itself in the place of x'.
+
 Source: the ContribOperators document of onnxruntime.
 """
 
@@ -29,7 +31,8 @@ from edgebit.graph.tensors import StreamedTensor, byte_blocks, constant, small_t
 MICROSOFT = "com.microsoft"
 OPERATOR = "MatMulNBits"
 PACKED = ".packed"  # behind the name of a matrix
-_BLOCKS = (128, 64, 32)  # weights of a row that share a scale, the first that divides a row
+_BLOCKS = (128, 64, 32, 16)  # weights of a row that share a scale, the first that divides what share one
+_PADDED = 32  # of a row that none divides
 _INT8_ACTIVATIONS = 4  # accuracy_level
 _ONE = 0x55  # a zero point of 1 in every two bits, and code 1, trit 0, in every weight
 _PER_BYTE = 4
@@ -46,6 +49,8 @@ def with_matmulnbits(model: OnnxModel) -> OnnxModel:
             flavor.replace_linear(node)
         elif (node.domain, node.op_type) == (DOMAIN, "DequantizeAccumulator"):
             flavor.replace_dequantized(node)
+        elif (node.domain, node.op_type) == (DOMAIN, "TernaryMatMul"):
+            flavor.replace(node, *_inputs(node))
     if not flavor.count:
         raise GraphError(f"model {model.metadata.name}: no ternary matrix that MatMulNBits could hold")
     for node in reversed(list(graph)):
@@ -75,17 +80,14 @@ class _Flavor:
         s.shape = ir.Shape([*list(x.shape or ())[:-1], 1])
         quantizer = ir.node("QuantizeActivation", [x], domain=DOMAIN, outputs=[codes, s], name=name)
         self.graph.insert_before(node, quantizer)
-        self._replace(node, codes, s, weight, scale)
+        self.replace(node, self._dequantized(node, codes, s), weight, scale)
 
     def replace_dequantized(self, node: ir.Node) -> None:
         accumulator, s, scale = _inputs(node)
         codes, weight = _inputs(accumulator.producer())
-        self._replace(node, codes, s, weight, scale)
+        self.replace(node, self._dequantized(node, codes, s), weight, scale)
 
-    def _replace(
-        self, node: ir.Node, codes: ir.Value, s: ir.Value, weight: ir.Value, scale: ir.Value
-    ) -> None:
-        x = self._dequantized(node, codes, s)
+    def replace(self, node: ir.Node, x: ir.Value, weight: ir.Value, scale: ir.Value) -> None:
         if weight.const_value is None or scale.const_value is None:
             raise GraphError(f"node {node.name}: its weight is computed, expected an initializer")
         operands = _Operands(weight.const_value, scale.const_value)
@@ -129,13 +131,19 @@ class _Flavor:
 
 
 class _Operands:
-    """What a ternary matrix u8 [N, K/4] with one multiplier is for MatMulNBits."""
+    """What a ternary matrix u8 [N, K/4] with multipliers [1], [N], [N, 1] or [N, groups] is for the node."""
 
     def __init__(self, weight: ir.TensorProtocol, scale: ir.TensorProtocol) -> None:
         self.weight, self.scale = weight, scale
         self.rows, row_bytes = weight.shape.numpy()
         self.columns = row_bytes * _PER_BYTE
-        self.block = next((block for block in _BLOCKS if self.columns % block == 0), _BLOCKS[-1])
+        self.groups = scale.shape.numpy()[1] if len(scale.shape) == 2 else 1
+        group = self.columns // self.groups
+        self.block = next((block for block in _BLOCKS if group % block == 0), _PADDED)
+        if self.groups > 1 and group % self.block:
+            raise GraphError(
+                f"tensor {scale.name}: groups of {group} columns, {OPERATOR} takes multiples of 16"
+            )
         self.blocks = -(-self.columns // self.block)
         self.padding = self.blocks * self.block // _PER_BYTE - row_bytes
 
@@ -149,7 +157,8 @@ class _Operands:
         yield ir.Tensor(zeros, name=f"{name}.zero_points")
 
     def _scales(self, counts: tuple[int, ...]) -> npt.NDArray[np.float32]:
-        return np.full(counts, self.scale.numpy().reshape(())[()], np.float32)
+        every = np.repeat(self.scale.numpy().reshape(-1, self.groups), -(-self.blocks // self.groups), axis=1)
+        return np.broadcast_to(every, (self.rows, self.blocks)).reshape(counts)
 
     def _packed(self) -> Iterator[npt.NDArray[np.uint8]]:
         for block in byte_blocks(self.weight):

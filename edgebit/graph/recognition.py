@@ -4,8 +4,12 @@ Graphs of others, and exports of ``--flavor matmulnbits``. Rules, for y = MatMul
 are ternary (`two_bits`):
 
 1. x = Cast(codes) / s with codes, s = QuantizeActivation(…): y = DequantizeAccumulator(TernaryMatMulInteger(
-   codes, trits), s, multiplier), the integers the model was trained with;
-2. a bias becomes an Add behind it.
+   codes, trits), s, multipliers), the integers the model was trained with;
+2. of any other x: y = TernaryMatMul(x, trits, multipliers), the floats that onnxruntime computes with;
+3. a bias becomes an Add behind it.
+
+Multipliers are one for the matrix, one a row, or those of the blocks, the fewest that say the same: a block
+of zeros has no say.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from edgebit.errors import GraphError
 from edgebit.graph.matmulnbits import MICROSOFT, OPERATOR, PACKED
 from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, functions
 from edgebit.graph.tensors import StreamedTensor, constant
-from edgebit.graph.two_bits import TwoBits
+from edgebit.graph.two_bits import Floats, TwoBits
 
 _BITS = 2
 _PER_BYTE = 4
@@ -51,39 +55,68 @@ class _Recognition:
         self.inputs = dict(zip(_INPUTS, node.inputs, strict=False))
 
     def run(self) -> None:
-        weight, scale = self.ternary()
-        quantized = _quantized(self.inputs["A"])
-        if quantized is None:
-            raise self.error(
-                "reads floating-point activations, for which edgebit has no kernels of two bits; "
-                "export it with the activations' quantiser"
-            )
-        codes, s = quantized
+        x = self.inputs["A"]
+        if x is None:
+            raise self.error("has no input A")
         name = str(self.node.outputs[0].name)
-        shape = self.node.outputs[0].shape
-        accumulator = ir.Value(name=f"{name}.matmul", type=ir.TensorType(ir.DataType.INT32), shape=shape)
-        result = ir.Value(name=f"{name}.dequantized", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
-        self.insert("TernaryMatMulInteger", [codes, weight], accumulator)
-        self.insert("DequantizeAccumulator", [accumulator, s, scale], result)
+        weights = self.ternary_weights()
+        multipliers = self.multipliers(weights)
+        weight = self.initializer(self.trits(weights))
+        quantized = _quantized(x)
+        if quantized is None:
+            result = self.insert("TernaryMatMul", [x, weight, self.scale(multipliers)], f"{name}.product")
+        else:
+            codes, s = quantized
+            if multipliers.ndim == 2 and multipliers.shape[1] > 1:
+                raise self.error(
+                    f"has multipliers from {multipliers.min():.6g} to {multipliers.max():.6g} by blocks; the "
+                    "kernels of quantised activations take one for a matrix or one a row"
+                )
+            accumulator = self.insert(
+                "TernaryMatMulInteger", [codes, weight], f"{name}.matmul", ir.DataType.INT32
+            )
+            operands = [accumulator, s, self.scale(multipliers.reshape(-1))]
+            result = self.insert("DequantizeAccumulator", operands, f"{name}.dequantized")
         bias = self.inputs.get("bias")
         if bias is not None:
-            sum_ = ir.Value(name=f"{name}.biased", type=ir.TensorType(ir.DataType.FLOAT), shape=shape)
-            self.insert("Add", [result, bias], sum_, domain="")
-            result = sum_
+            result = self.insert("Add", [result, bias], f"{name}.biased", domain="")
         self.node.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
         self.graph.remove(self.node, safe=True)
         last = result.producer()
         assert last is not None
         result.name = last.name = name
 
-    def insert(self, op: str, inputs: list[ir.Value], output: ir.Value, domain: str = DOMAIN) -> None:
-        node = ir.node(op, inputs, domain=domain, outputs=[output], name=str(output.name))
-        self.graph.insert_before(self.node, node)
+    def insert(
+        self,
+        op: str,
+        inputs: list[ir.Value],
+        name: str,
+        dtype: ir.DataType = ir.DataType.FLOAT,
+        domain: str = DOMAIN,
+    ) -> ir.Value:
+        """The output of a new node, of the shape of the one that is replaced."""
+        output = ir.Value(name=name, type=ir.TensorType(dtype), shape=self.node.outputs[0].shape)
+        self.graph.insert_before(self.node, ir.node(op, inputs, domain=domain, outputs=[output], name=name))
+        return output
 
-    def ternary(self) -> tuple[ir.Value, ir.Value]:
-        """Trits u8 [N, K/4] and the multiplier f32 [1] as initializers."""
-        packed, weights = self.tensor("B"), self.weights()
-        multipliers, foreign = weights.multipliers()
+    def trits(self, weights: TwoBits) -> StreamedTensor:
+        shape = (len(weights.scales), weights.columns // _PER_BYTE)
+        name = self.name if self.name != self.tensor("B").name else f"{self.name}.trits"
+        return StreamedTensor(
+            name, ir.DataType.UINT8, shape, weights.trits, lambda: np.concatenate(list(weights.trits()))
+        )
+
+    def scale(self, multipliers: Floats) -> ir.Value:
+        return self.initializer(ir.Tensor(multipliers, name=f"{self.name}_scale"))
+
+    @property
+    def name(self) -> str:
+        """Names of our own exports become those of the graph that was exported."""
+        return str(self.tensor("B").name).removesuffix(PACKED)
+
+    def multipliers(self, weights: TwoBits) -> Floats:
+        """float32 [1], [N, 1] or [N, blocks]. Raises GraphError where a block is not ternary."""
+        of_blocks, foreign = weights.multipliers()
         if foreign.any():
             row, block = np.argwhere(foreign)[0]
             found = ", ".join(f"{value:.6g}" for value in weights.values(row, block))
@@ -91,27 +124,19 @@ class _Recognition:
                 f"is not ternary: {foreign.sum()} of {foreign.size} blocks hold more than 0 and one value of "
                 f"both signs (row {row}, block {block}: {found})"
             )
-        used = multipliers[multipliers != 0]
-        scale = used[0] if used.size else np.float32(1)
-        if used.size and used.min() != used.max():
-            raise self.error(
-                f"has multipliers from {used.min():.6g} to {used.max():.6g} by blocks; the kernels of "
-                "quantised activations take one for a matrix"
-            )
-        # Names of our own exports become those of the graph that was exported.
-        name = str(packed.name).removesuffix(PACKED)
-        shape = (len(weights.scales), weights.columns // _PER_BYTE)
-        trits = StreamedTensor(
-            name if name != packed.name else f"{name}.trits",
-            ir.DataType.UINT8,
-            shape,
-            weights.trits,
-            lambda: np.concatenate(list(weights.trits())),
-        )
-        multiplier = ir.Tensor(np.array([scale], np.float32), name=f"{name}_scale")
-        return self.initializer(trits), self.initializer(multiplier)
+        of_rows: Floats = of_blocks.max(axis=1, keepdims=True)
+        if not ((of_blocks == 0) | (of_blocks == of_rows)).all():
+            if weights.columns % of_blocks.shape[1]:
+                raise self.error(
+                    f"has multipliers of blocks that do not divide its {weights.columns} columns"
+                )
+            return of_blocks
+        largest = of_rows.max()
+        if ((of_rows == 0) | (of_rows == largest)).all():
+            return np.array([largest or 1], np.float32)
+        return of_rows
 
-    def weights(self) -> TwoBits:
+    def ternary_weights(self) -> TwoBits:
         rows, columns, block = (self.attribute(name) for name in ("N", "K", "block_size"))
         if self.attribute("bits", 4) != _BITS:
             raise self.error(f"has weights of {self.attribute('bits', 4)} bits, expected 2")

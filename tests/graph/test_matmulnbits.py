@@ -24,6 +24,7 @@ from edgebit.graph.two_bits import TwoBits
 from edgebit.model import unpack_codes
 from edgebit.pipeline import open_graph
 from tests.builders import ODD, TINY, Shape, write_checkpoint
+from tests.float_products import PRODUCTS, write_products
 from tests.graph.running import Runner
 from tests.reference import Floats, divergence
 
@@ -212,6 +213,19 @@ def test_what_onnxruntime_quantizes_is_taken_as_far_as_it_is_ternary(
         load(folder)
     assert "MatMulNBits) is not ternary: " in str(caught.value)
     assert "blocks hold more than 0 and one value of both signs (row 0, block 0: -" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["trilm, one scale", "llama, rows", "llama, groups of 32"])
+def test_floats_stay_floats_and_scales_what_they_were(kind: str, tmp_path: Path) -> None:
+    source = write_products(tmp_path / "model", PRODUCTS[kind])
+    exact = edgebit.export(source, tmp_path / "exact").parent
+    flavored = edgebit.export(source, tmp_path / "flavored", flavor="matmulnbits").parent
+    graph = onnx.load(flavored / "model.onnx", load_external_data=False).graph
+    assert {node.domain for node in graph.node} == {"", "com.microsoft"}
+    assert 0 < divergence(logits(exact), logits(flavored)) < 0.01
+    again = save(load(flavored), tmp_path / "again")
+    assert (logits(again) == logits(exact)).all()
+    assert weights_of(load(flavored)) == weights_of(load(exact))
 
 
 @pytest.mark.parametrize("checkpoint", [("packed", TINY)], indirect=True, ids=["packed"])
