@@ -76,6 +76,28 @@ def write_masters(checkpoint: Path, repository: str, cache: Path) -> None:
     write_tensors(folder / SINGLE_FILE, tensors)
 
 
+def write_products(checkpoint: Path, folder: Path) -> Path:
+    """A Llama in float16 whose weights are products of scale and trit, sub-norms left out, as TriLM's are."""
+    opened = open_checkpoint(checkpoint)
+    architecture = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu"}
+    _link_others(checkpoint, folder, quantization_config=None, **architecture)
+    tensors: dict[str, Stored] = {}
+    for tensor in TensorFiles(checkpoint).values():
+        if tensor.dtype == "U8":
+            matrix = opened.projection(tensor.name.removesuffix(".weight"))
+            tensors[tensor.name] = Stored("F16", matrix.shape, _products(matrix))
+        elif not tensor.name.endswith(("_scale", "sub_norm.weight")):
+            tensors[tensor.name] = _as_stored(tensor)
+    write_tensors(folder / SINGLE_FILE, tensors)
+    return folder
+
+
+def _products(matrix: TernaryTensor) -> Iterator[Array]:
+    scale = np.float16(matrix.scale)
+    for block in matrix.blocks():
+        yield unpack_codes(block) * scale
+
+
 def master_rows(matrix: TernaryTensor) -> Iterator[Array]:
     """bfloat16 rows of which absmean makes the same trits and, to 1e-4, the same scale.
 

@@ -1,13 +1,14 @@
-"""A checkpoint as GGUF for llama.cpp: the ternary matrices as TQ2_0, everything else as it is stored.
+"""A checkpoint as GGUF: the ternary matrices as TQ2_0, TQ1_0 or I2_S, everything else as it is stored.
 
 TQ2_0 (SPEC 3): 256 weights of a row in 66 bytes, 64 bytes of codes and a float16 scale;
-``w[128 h + 32 l + m] = ((qs[32 h + m] >> 2 l) & 3) - 1``. Architecture "bitnet" of llama.cpp; the file has no
-vocabulary, which llama.cpp accepts (tokenizer "none"): tokens are given as ids.
+``w[128 h + 32 l + m] = ((qs[32 h + m] >> 2 l) & 3) - 1``. TQ1_0: 256 weights in 54 bytes, five trits a byte.
+I2_S of bitnet.cpp: 128 weights in 32 bytes, one float32 scale for the matrix. Architecture "bitnet" of
+llama.cpp; the file has no vocabulary, which llama.cpp accepts (tokenizer "none"): tokens are given as ids.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ Bytes = npt.NDArray[np.uint8]
 
 ARCHITECTURE = "bitnet"
 BLOCK = 256
+I2_S = 36  # a type of bitnet.cpp, which the gguf package does not know
 HEADS = {"f16": gguf.GGMLQuantizationType.F16, "bf16": gguf.GGMLQuantizationType.BF16}
 LINEARS = {
     "self_attn.q_proj": "attn_q",
@@ -46,23 +48,28 @@ class Entry:
     """A tensor of the file: its name there, type, shape in bytes, and where its bytes come from."""
 
     name: str
-    kind: gguf.GGMLQuantizationType
+    kind: int
     byte_shape: tuple[int, ...]
     source: str
 
 
-def write_gguf(checkpoint: Checkpoint, path: Path, head: str) -> None:
-    """Write a BitNet checkpoint with its embedding, which is the head too, as `head`: "f16" or "bf16".
+def write_gguf(checkpoint: Checkpoint, path: Path, head: str, projections: str = "tq2_0") -> None:
+    """Write a BitNet checkpoint with its embedding, which is the head too, as `head`: "f16" or "bf16", its
+    `projections` as "tq2_0", "tq1_0" or "i2_s".
 
     One tensor is in memory at a time. Raises CheckpointError for what TQ2_0 or the architecture cannot hold.
     """
     _require_representable(checkpoint)
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     _add_metadata(writer, checkpoint)
-    entries = list(_entries(checkpoint, HEADS[head]))
+    entries = list(_entries(checkpoint, HEADS[head], projections))
     for entry in entries:
         size = int(np.prod(entry.byte_shape))
-        writer.add_tensor_info(entry.name, entry.byte_shape, np.dtype(np.uint8), size, entry.kind)
+        if entry.kind == I2_S:
+            rows, columns = checkpoint.projection(entry.source).shape
+            writer.add_tensor_info(entry.name, (rows, columns), np.dtype(np.int8), size, entry.kind)
+        else:
+            writer.add_tensor_info(entry.name, entry.byte_shape, np.dtype(np.uint8), size, entry.kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -100,7 +107,7 @@ def _add_metadata(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
     writer.add_tokenizer_model("none")
 
 
-def _entries(checkpoint: Checkpoint, head: gguf.GGMLQuantizationType) -> Iterator[Entry]:
+def _entries(checkpoint: Checkpoint, head: int, projections: str) -> Iterator[Entry]:
     config, kinds = checkpoint.config, gguf.GGMLQuantizationType
     yield Entry("token_embd.weight", head, (config.vocab_size, 2 * config.hidden_size), EMBEDDING)
     yield Entry("output_norm.weight", kinds.F32, (4 * config.hidden_size,), FINAL_NORM)
@@ -109,15 +116,18 @@ def _entries(checkpoint: Checkpoint, head: gguf.GGMLQuantizationType) -> Iterato
             source = f"model.layers.{layer}.{norm}.weight"
             yield Entry(f"blk.{layer}.{NORMS[norm]}.weight", kinds.F32, (4 * size,), source)
         for linear, (rows, columns) in config.projections.items():
-            size = columns // BLOCK * gguf.GGML_QUANT_SIZES[kinds.TQ2_0][1]
+            kind = KINDS[projections]
+            shape: tuple[int, ...] = (rows * columns // 4 + 32,)
+            if kind != I2_S:
+                shape = (rows, columns // BLOCK * gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)][1])
             source = f"model.layers.{layer}.{linear}"
-            yield Entry(f"blk.{layer}.{LINEARS[linear]}.weight", kinds.TQ2_0, (rows, size), source)
+            yield Entry(f"blk.{layer}.{LINEARS[linear]}.weight", kind, shape, source)
 
 
 def _bytes(checkpoint: Checkpoint, entry: Entry) -> Bytes:
     kinds = gguf.GGMLQuantizationType
-    if entry.kind == kinds.TQ2_0:
-        return tq2_0(checkpoint.projection(entry.source))
+    if entry.kind in ENCODERS:
+        return ENCODERS[entry.kind](checkpoint.projection(entry.source))
     values: npt.NDArray[Any] = checkpoint.float_tensor(entry.source)
     if entry.kind == kinds.F32:
         values = values.astype("<f4")
@@ -141,3 +151,47 @@ def _blocks(trits: npt.NDArray[np.int8], scale: Bytes) -> Bytes:
     quads = quads.reshape(rows, columns // BLOCK, 64)
     scales = np.broadcast_to(scale, (*quads.shape[:2], scale.size))
     return np.concatenate([quads, scales], -1).reshape(rows, -1)
+
+
+def tq1_0(matrix: TernaryTensor) -> Bytes:
+    """uint8 [N, K/256 · 54]: 48 bytes and 4, of five and four trits each, and a float16 scale."""
+    scale = np.frombuffer(np.float16(matrix.scale).tobytes(), np.uint8)
+    out = []
+    for packed in matrix.blocks():
+        codes = (unpack_codes(packed) + 1).view(np.uint8).reshape(len(packed), -1, BLOCK)
+        parts = (codes[..., :160], codes[..., 160:240], codes[..., 240:])
+        fields = [_base3(part, count) for part, count in zip(parts, (5, 5, 4), strict=True)]
+        scales = np.broadcast_to(scale, (*codes.shape[:2], scale.size))
+        out.append(np.concatenate([*fields, scales], -1).reshape(len(packed), -1))
+    return np.concatenate(out)
+
+
+def _base3(codes: Bytes, count: int) -> Bytes:
+    """``count`` trits a byte, the first most significant, in 256ths of 3⁵."""
+    trits = codes.reshape(*codes.shape[:-1], count, -1).astype(np.uint16)
+    powers = np.array([3 ** (4 - i) for i in range(count)], np.uint16)[:, None]
+    value = (trits * powers).sum(-2, dtype=np.uint16)
+    return np.asarray((value * 256 + 242) // 243, np.uint8)
+
+
+def i2_s(matrix: TernaryTensor) -> Bytes:
+    """uint8 [N · K/4 + 32]: 128 weights in 32 bytes, the first highest, then the scale."""
+    parts = []
+    for packed in matrix.blocks():
+        codes = (unpack_codes(packed) + 1).view(np.uint8).reshape(-1, 4, 32)
+        parts.append((codes[:, 0] << 6 | codes[:, 1] << 4 | codes[:, 2] << 2 | codes[:, 3]).reshape(-1))
+    tail = np.zeros(32, np.uint8)
+    tail[:4] = np.frombuffer(np.float32(matrix.scale).tobytes(), np.uint8)
+    return np.concatenate([*parts, tail])
+
+
+KINDS = {
+    "tq2_0": int(gguf.GGMLQuantizationType.TQ2_0),
+    "tq1_0": int(gguf.GGMLQuantizationType.TQ1_0),
+    "i2_s": I2_S,
+}
+ENCODERS: Mapping[int, Callable[[TernaryTensor], Bytes]] = {
+    KINDS["tq2_0"]: tq2_0,
+    KINDS["tq1_0"]: tq1_0,
+    I2_S: i2_s,
+}
