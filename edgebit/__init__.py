@@ -1,7 +1,7 @@
 """edgebit compiles BitNet b1.58 ternary language models into bundles that run by themselves on a device.
 
-Four functions carry everything the command line does: `compile`, `wheel`, `export`, `load`. Their imports are
-deferred: `import edgebit` costs nothing until one of them is called.
+The functions here carry everything the command line does: `compile`, `wheel`, `export`, `quantize`, `load`.
+Their imports are deferred: `import edgebit` costs nothing until one of them is called.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from edgebit.version import VERSION
 
 if TYPE_CHECKING:
     from edgebit.model import Overrides
+    from edgebit.model.packing import Packed
     from edgebit.runtime import Model
 
-__all__ = ["EdgebitError", "compile", "export", "load", "wheel"]
+__all__ = ["EdgebitError", "compile", "export", "load", "quantize", "wheel"]
 __version__ = VERSION
 
 
@@ -75,6 +76,23 @@ def export(
     from edgebit.pipeline import export_graph
 
     return export_graph(model, output, progress, overrides or AS_THE_FILE_SAYS, flavor)
+
+
+def quantize(
+    model: str | Path,
+    output: str | Path,
+    progress: Progress = SILENT,
+    overrides: Overrides | None = None,
+) -> Packed:
+    """Write a checkpoint whose float weights are ternary in the packed layout, into the new folder `output`.
+
+    What is written compiles to the same logits. Raises EdgebitError, with the measured error, for weights
+    that are not ternary; an error leaves nothing behind.
+    """
+    from edgebit.model import AS_THE_FILE_SAYS
+    from edgebit.model.packing import pack_checkpoint
+
+    return pack_checkpoint(model, output, progress, overrides or AS_THE_FILE_SAYS)
 
 
 def load(bundle: str | Path, threads: int | None = None) -> Model:

@@ -15,6 +15,7 @@ from edgebit.commands.compile import compile_command
 from edgebit.commands.doctor import doctor_command
 from edgebit.commands.export import export_command
 from edgebit.commands.inspect import inspect_command
+from edgebit.commands.quantize import quantize_command
 from edgebit.commands.run import run_command
 from edgebit.commands.targets import targets_command
 from edgebit.errors import EdgebitError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_command)
 app.command("export")(export_command)
+app.command("quantize")(quantize_command)
 app.command("run")(run_command)
 app.command("chat", context_settings=CONTEXT_SETTINGS)(chat_command)
 app.command("bench")(bench_command)

@@ -6,10 +6,6 @@ aligned. The same model gives the same bytes. A folder appears complete or not a
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import onnx
@@ -22,6 +18,7 @@ from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, OPSET_VERSION
 from edgebit.graph.recognition import recognize
 from edgebit.graph.wellformed import check_graph
 from edgebit.graph.wire import check_wire_size
+from edgebit.model.folders import replacing
 from edgebit.model.jsonfile import quoted, read_json
 from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE, read_chat_template
 from edgebit.progress import SILENT, Progress
@@ -41,7 +38,7 @@ def save(model: OnnxModel, path: str | Path, progress: Progress = SILENT) -> Pat
     """
     folder = Path(path)
     _refuse_foreign(folder)
-    with _replacing(folder) as staging:
+    with replacing(folder, GraphError) as staging:
         _write(model, staging, progress)
     return folder
 
@@ -120,28 +117,6 @@ def _refuse_foreign(folder: Path) -> None:
         raise GraphError(f"{folder}: is a file, expected a folder to write")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL_FILE).is_file():
         raise GraphError(f"{folder}: holds other files and no earlier export; name a new or empty folder")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder`` that takes its place at the end, or vanishes if the body fails."""
-    folder = folder.resolve()
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    former = folder.with_name(f".{folder.name}.{os.getpid()}.former")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
-        yield staging
-        if folder.exists():
-            folder.rename(former)
-        staging.rename(folder)
-    except OSError as reason:
-        raise GraphError(f"{folder}: cannot be written ({reason.strerror or reason})") from None
-    finally:
-        if former.exists() and not folder.exists():
-            former.rename(folder)
-        shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def _check_versions(model: ir.Model, file: Path) -> None:

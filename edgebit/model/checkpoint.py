@@ -54,6 +54,10 @@ class Checkpoint:
         """The ternary matrix of a linear like "model.layers.0.self_attn.q_proj"."""
         return self._weights.projection(name, self.config.projections[name.split(".", 3)[-1]])
 
+    def stored_name(self, name: str) -> str:
+        """What the files call a tensor."""
+        return self._weights.label(name)
+
     def float_tensor(self, name: str) -> npt.NDArray[Any]:
         """A norm weight, a bias, the embedding or the head as a view of its file, in the dtype it is stored
         in.
@@ -124,12 +128,12 @@ class Checkpoint:
                     f"{tensor.file}: tensor {tensor.name} holds NaN or infinity; it is damaged"
                 )
         multipliers = []
-        for name in self._projections():
+        for name in self.projection_names():
             projection = self.projection(name)
             projection.check()
             expected |= {f"{name}.weight", f"{name}.weight_scale"}
-            if not projection.scale_is_computed:
-                multipliers.append(float(projection.scale))
+            if not projection.scale_is_computed and projection.scales.any():
+                multipliers.append(float(projection.scales.mean()))
         ignored = {LM_HEAD}  # tied models may store their head a second time, embeddings need none
         for name, tensor in self._weights.items():
             if name not in expected | ignored and not name.endswith("rotary_emb.inv_freq"):
@@ -151,7 +155,8 @@ class Checkpoint:
     def _layers(self) -> Iterator[str]:
         return (f"model.layers.{layer}" for layer in range(self.config.num_hidden_layers))
 
-    def _projections(self) -> Iterator[str]:
+    def projection_names(self) -> Iterator[str]:
+        """ "model.layers.0.self_attn.q_proj" and so on, layer by layer."""
         return (f"{layer}.{name}" for layer in self._layers() for name in self.config.projections)
 
     def _float(self, name: str) -> StoredTensor:

@@ -18,7 +18,7 @@ from edgebit.model.facts import (
     ProjectionNorm,
     QuantizationConfig,
 )
-from edgebit.model.families import ACTIVATIONS, Family, find_family
+from edgebit.model.families import ACTIVATION_QUANTIZATIONS, ACTIVATIONS, Family, find_family
 from edgebit.model.json_entries import Entries
 from edgebit.model.jsonfile import quoted, read_json
 from edgebit.model.rope_config import read_rotary
@@ -96,7 +96,7 @@ class _Reader(Entries):
             rope_scaling=rotary.scaling,
             projection_norm=self._projection_norm(family, eps),
             biased=self._biased(),
-            activation_quantization="none" if quantization.products else family.activation_quantization,
+            activation_quantization=quantization.activations or family.activation_quantization,
         )
         self._check_shapes(config)
         return config
@@ -141,7 +141,7 @@ class _Reader(Entries):
                     raise self.error(f"{key} is {self.values[key]!r}, expected {expected}")
             return QuantizationConfig(linear_class="autobitlinear")
         if not entry and family.float_products:
-            return QuantizationConfig("autobitlinear", products=True)
+            return QuantizationConfig("autobitlinear", products=True, activations="none")
         method = entry.get("quant_method")
         if method != "bitnet":
             found = f"quant_method {method!r}" if entry else "no quantization_config"
@@ -154,7 +154,13 @@ class _Reader(Entries):
         skipped = set(Entries(self.source, entry).names("modules_to_not_convert")) - {"lm_head"}
         if skipped:
             raise self.error(f"modules_to_not_convert names {sorted(skipped)}; supported is lm_head alone")
-        return QuantizationConfig(linear_class=linear_class)
+        activations = entry.get("activation_quantization")
+        if activations not in (None, *ACTIVATION_QUANTIZATIONS):
+            raise self.error(
+                f"activation_quantization {quoted(activations)} is not known; known are "
+                f"{', '.join(ACTIVATION_QUANTIZATIONS)}"
+            )
+        return QuantizationConfig(linear_class, activations=activations)
 
     def _projection_norm(self, family: Family, eps: float) -> ProjectionNorm | None:
         """The family's, or the one inside transformers' BitLinear with ``use_rms_norm``."""

@@ -16,11 +16,13 @@ class QuantizationConfig:
 
     ``linear_class`` decides which way a stored ``weight_scale`` goes (SPEC 1.3): "autobitlinear" stores the
     multiplier, "bitlinear" its reciprocal. ``products``: there is none, and weights are floats that already
-    are products of scales and trits.
+    are products of scales and trits. ``activations``: what projections do to their input, "int8" or "none",
+    where the file says; transformers knows no such entry.
     """
 
     linear_class: str
     products: bool = False
+    activations: str | None = None
 
     @property
     def scale_is_multiplier(self) -> bool:

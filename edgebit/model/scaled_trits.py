@@ -7,8 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from edgebit.errors import CheckpointError
 from edgebit.model.granularity import FloatMatrix, find_scales, require_ternary
-from edgebit.model.ternary import Bytes, Floats, TernaryTensor, pack_codes
+from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
+from edgebit.model.ternary import Bytes, Floats, PackedTrits, TernaryTensor, pack_codes
 
 
 class ScaledTrits(TernaryTensor):
@@ -54,3 +56,38 @@ class FloatProducts(ScaledTrits):
 
     def rows(self, begin: int, end: int) -> Bytes:
         return pack_codes((np.sign(self._stored.float_rows(begin, end)) + 1).astype(np.uint8))
+
+
+class PackedScaledTrits(ScaledTrits):
+    """Packed trits whose ``weight_scale`` is [N, 1], of rows, or [N, K/g], of groups of g columns: what
+    `packing.py` writes. Scales are 0 where all trits are.
+    """
+
+    def __init__(self, weight: StoredTensor, scale: StoredTensor, scale_is_multiplier: bool) -> None:
+        self._trits = PackedTrits(weight, scale, scale_is_multiplier)
+        super().__init__(weight.name, self._trits.shape)
+        rows, columns = self.shape
+        if scale.dtype not in FLOAT_DTYPES or scale.shape[0] != rows or columns % max(scale.shape[1], 1):
+            raise CheckpointError(
+                f"{scale.file}: tensor {scale.name} is {scale.dtype} {list(scale.shape)}, expected floats "
+                f"[{rows}, groups] with whole groups of {columns} columns"
+            )
+        self._scale = scale
+        self._scale_is_multiplier = scale_is_multiplier
+
+    @cached_property
+    def scales(self) -> Floats:
+        stored = self._scale.map().astype(np.float32)
+        with np.errstate(divide="ignore"):
+            multipliers = stored if self._scale_is_multiplier else np.float32(1) / stored
+        if not (np.isfinite(multipliers).all() and (multipliers >= 0).all()):
+            where = f"{self._scale.file}: tensor {self._scale.name}"
+            raise CheckpointError(f"{where} holds a scale that is no positive finite number")
+        return multipliers
+
+    @property
+    def scales_shape(self) -> tuple[int, ...]:
+        return tuple(self._scale.shape)
+
+    def rows(self, begin: int, end: int) -> Bytes:
+        return self._trits.rows(begin, end)

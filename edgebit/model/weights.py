@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from edgebit.errors import CheckpointError
 from edgebit.model.facts import QuantizationConfig
-from edgebit.model.scaled_trits import FloatProducts
+from edgebit.model.scaled_trits import FloatProducts, PackedScaledTrits
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor, TensorFiles
 from edgebit.model.ternary import TRITS_PER_BYTE, MasterWeights, PackedTrits, TernaryTensor, UnpackedTrits
 
@@ -100,7 +100,9 @@ class FolderWeights(Weights):
         rows, columns = shape
         if weight.dtype == "U8":
             self.expect(weight, ("U8",), (rows // TRITS_PER_BYTE, columns))
-            return PackedTrits(weight, self.find(f"{name}.weight_scale"), sense)
+            stored = self.find(f"{name}.weight_scale")
+            kind = PackedScaledTrits if len(stored.shape) == 2 else PackedTrits
+            return kind(weight, stored, sense)
         self.expect(weight, FLOAT_DTYPES, shape)
         return MasterWeights(weight) if scale is None else UnpackedTrits(weight, scale, sense)
 
