@@ -4,11 +4,13 @@ Rules:
 1. Cell (a, b) is the text between a message of role a and the next of role b; a may be START; b may be END or
    GENERATE (the end with the prompt for an answer). This covers a beginning-of-sequence token, a default
    system prompt, and templates that refuse an order of roles.
-2. Of a message only its content is printed, as it is or stripped of white space on either side (a fact of the
-   cell before it).
-3. Both are found by rendering marker messages with jinja2, and then verified: VERIFIED_CONVERSATIONS random
-   ones must come out of the table exactly as out of jinja2. A template of any other kind fails there and is
-   refused.
+2. Of a message only its content is printed, as it is, stripped of white space on either side, or without what
+   was thought (all up to "</think>"): facts of the cell before it.
+3. All are found by rendering marker messages with jinja2, and then verified: VERIFIED_CONVERSATIONS random
+   ones must come out of the table exactly as out of jinja2. A template of any other kind fails there.
+4. It is tried again for fewer conversations (``Domain``), and the table refuses all others: those that are
+   answered, for Qwen3 prints an answer otherwise where it is the last message; those whose system message is
+   the first, for Gemma 3 knows of no other. What fails here too is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +18,10 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgebit.bundle.chat_template import ChatTemplate, Message, TemplateRefusal, parse_template
+from edgebit.bundle.text_steps import Prefix
 from edgebit.bundle.text_tokenizer import TokenizerFacts
 from edgebit.errors import ChatTemplateError
 
@@ -28,28 +31,56 @@ END, GENERATE = len(ROLES), len(ROLES) + 1  # columns
 COLUMNS = len(ROLES) + 2
 VERIFIED_CONVERSATIONS = 2000
 
+_SYSTEM, _USER = ROLES.index("system"), ROLES.index("user")
 # Private-use characters: no template looks for them, no filter changes them.
 _MARKS = tuple(f"\ue000{number}\ue001" for number in range(len(ROLES) + 1))
+_OTHER = "\ue002"
 _BLANK = " \t\n\u3000"
+_THOUGHT = "</think>"
 
 # The table refuses here although jinja2 prints something: a message that vanishes is worse than an error.
 _UNREACHABLE = "no conversation leads here"
 _DROPPED = "a message of this role would not be printed"
+_NOT_ANSWERED = "the template prints such an end otherwise; end with a user's message and ask for an answer"
+_NOT_FIRST = "a system message has to be the first"
+_OWN_REFUSALS = (_UNREACHABLE, _DROPPED, _NOT_ANSWERED, _NOT_FIRST)
 
 
 @dataclass(frozen=True)
 class ChatCell:
-    """``items``: text, and ids of special tokens. ``trim_*``: of the content that follows. ``refusal``: why
-    the template does not allow these two roles in a row, or None."""
+    """``items``: text, and ids of special tokens. ``trim_*``: of the content that follows, after what was
+    thought was taken away (``drop_thought``). ``refusal``: why the template does not allow these two roles in
+    a row, or None."""
 
     items: tuple[str | int, ...] = ()
     trim_left: bool = False
     trim_right: bool = False
+    drop_thought: bool = False
     refusal: str | None = None
 
     @property
     def printed(self) -> bool:
         return self.refusal is None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Conversations that a table is for. ``answered``: they end with a user's message and the prompt for an
+    answer, and what poses in it as a tool's answer is text. ``system_first``: no system message follows."""
+
+    answered: bool
+    system_first: bool
+
+    def refuses(self, row: int, column: int) -> str | None:
+        """Why the two roles are not met in a row."""
+        if self.system_first and row != START and column == _SYSTEM:
+            return _NOT_FIRST
+        if self.answered and column >= START and (column == END or row != _USER):
+            return _NOT_ANSWERED
+        return None
+
+
+DOMAINS = tuple(Domain(answered, first) for answered in (False, True) for first in (False, True))
 
 
 @dataclass(frozen=True)
@@ -67,20 +98,45 @@ class ChatTable:
 def compile_chat_table(source: str, special_tokens: Mapping[str, str], facts: TokenizerFacts) -> ChatTable:
     """Raises ChatTemplateError where the template cannot be expressed so."""
     template = parse_template(source, special_tokens)
-    texts = _probe(template)
-    _verify(template, texts)
+    texts = _verified_cells(template)
     ids = facts.special_tokens
     # Longest first: the added tokens are matched leftmost-longest in the printed conversation.
     found = re.compile(
         "|".join(re.escape(token.content) for token in sorted(facts.added, key=lambda t: -len(t.content)))
     )
     cells = tuple(
-        ChatCell(_items(str(cell.items[0]), found, ids), cell.trim_left, cell.trim_right)
-        if cell.printed
-        else cell
+        replace(cell, items=_items(str(cell.items[0]), found, ids)) if cell.printed else cell
         for cell in texts
     )
+    _check_tokens({item for cell in cells for item in cell.items if isinstance(item, int)}, facts)
     return ChatTable(ROLES, cells)
+
+
+def _check_tokens(printed: set[int | str], facts: TokenizerFacts) -> None:
+    """Special tokens of a table are tokens wherever they stand; the library finds some of them only in some
+    places."""
+    for token in facts.added:
+        searched_late = token.normalized and facts.steps.prefix == Prefix.NORMALIZER
+        if token.id in printed and (token.single_word or searched_late):
+            why = "single_word" if token.single_word else "normalized behind a Prepend"
+            raise ChatTemplateError(
+                f"chat template: it prints {token.content!r}, which tokenizer.json makes {why}: whether that "
+                "becomes the special token depends on the text beside it"
+            )
+
+
+def _verified_cells(template: ChatTemplate) -> list[ChatCell]:
+    """Of the largest domain in which the template is a table."""
+    reasons = []
+    for domain in DOMAINS:
+        try:
+            cells = _probe(template, domain)
+            _verify(template, cells, domain)
+        except ChatTemplateError as reason:
+            reasons.append(reason)
+        else:
+            return cells
+    raise reasons[0]
 
 
 def _items(text: str, added: re.Pattern[str], special: Mapping[str, int]) -> tuple[str | int, ...]:
@@ -97,7 +153,7 @@ def _items(text: str, added: re.Pattern[str], special: Mapping[str, int]) -> tup
     return tuple(item for item in items if item != "")
 
 
-def _probe(template: ChatTemplate) -> list[ChatCell]:
+def _probe(template: ChatTemplate, domain: Domain) -> list[ChatCell]:
     """All cells, each with its text as the one item."""
     paths: dict[int, list[int]] = {START: []}
     cells = [ChatCell(refusal=_UNREACHABLE)] * (COLUMNS * (START + 1))
@@ -105,23 +161,29 @@ def _probe(template: ChatTemplate) -> list[ChatCell]:
     while waiting:  # breadth first: the shortest conversation that ends with each role
         row = waiting.pop(0)
         for column in range(COLUMNS):
-            cells[row * COLUMNS + column] = cell = _probe_cell(template, paths[row], column)
+            cells[row * COLUMNS + column] = cell = _probe_cell(template, paths[row], column, domain)
             if cell.printed and column < START and column not in paths:
                 paths[column] = [*paths[row], column]
                 waiting.append(column)
     if len(paths) == 1:
-        reason = cells[START * COLUMNS + ROLES.index("user")].refusal
+        reason = cells[START * COLUMNS + _USER].refusal
         raise ChatTemplateError(f"chat template: no conversation can begin: {reason}")
     return cells
 
 
-def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int) -> ChatCell:
+def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int, domain: Domain) -> ChatCell:
     """With a message after it where it is not printed alone: Llama 2 keeps a system text for the first user
     turn."""
+    refused = domain.refuses(path[-1] if path else START, column)
+    if refused is not None:
+        return ChatCell(refusal=refused)
     refusal = ChatCell(refusal=_DROPPED)
-    for follower in ((), *((role,) for role in range(START))) if column < START else ((),):
+    followers: Sequence[tuple[int, ...]] = ((), *((role,) for role in range(START)))
+    if domain.answered and column < START:
+        followers = ((),) if column == _USER else ((_USER,),)
+    for follower in followers if column < START else ((),):
         try:
-            cell = _render_cell(template, path, column, follower)
+            cell = _render_cell(template, path, column, follower, domain.answered)
         except TemplateRefusal as reason:
             if not follower:
                 refusal = ChatCell(refusal=str(reason) or "refused by the template")
@@ -132,7 +194,7 @@ def _probe_cell(template: ChatTemplate, path: Sequence[int], column: int) -> Cha
 
 
 def _render_cell(
-    template: ChatTemplate, path: Sequence[int], column: int, followers: Sequence[int]
+    template: ChatTemplate, path: Sequence[int], column: int, followers: Sequence[int], answered: bool
 ) -> ChatCell | None:
     """None: the message that the cell is about is not in the text."""
     before = [(ROLES[role], mark) for role, mark in zip(path, _MARKS, strict=False)]
@@ -141,14 +203,19 @@ def _render_cell(
         return ChatCell((_after(printed, before),)) if all(mark in printed for _, mark in before) else None
     after = [(ROLES[role], "") for role in followers]
     mark = _MARKS[len(before)]
-    printed = template.render([*before, (ROLES[column], mark), *after], False)
-    spaced = template.render([*before, (ROLES[column], _BLANK + mark + _BLANK), *after], False)
+
+    def rendered(content: str) -> str:
+        return template.render([*before, (ROLES[column], content), *after], answered)
+
+    printed, spaced = rendered(mark), rendered(_BLANK + mark + _BLANK)
+    thoughtful = rendered(_OTHER + _THOUGHT + "\n" + mark) if template.mentions(_THOUGHT) else _OTHER
     if printed.count(mark) != 1:
         return None
     return ChatCell(
         (_after(printed[: printed.index(mark)], before),),
         trim_left=_BLANK + mark not in spaced,
         trim_right=mark + _BLANK not in spaced,
+        drop_thought=_OTHER not in thoughtful,
     )
 
 
@@ -166,6 +233,8 @@ def print_conversation(
         cell = cells[row * COLUMNS + column]
         if cell.refusal is not None:
             raise TemplateRefusal(cell.refusal)
+        if cell.drop_thought and _THOUGHT in content:
+            content = content.split(_THOUGHT)[-1].lstrip("\n")
         content = content.lstrip() if cell.trim_left else content
         out += str(cell.items[0]) + (content.rstrip() if cell.trim_right else content)
         row = column
@@ -202,12 +271,15 @@ def random_roles(source: random.Random, cells: Sequence[ChatCell]) -> list[int]:
     return roles
 
 
-def _verify(template: ChatTemplate, cells: Sequence[ChatCell]) -> None:
+def _verify(template: ChatTemplate, cells: Sequence[ChatCell], domain: Domain) -> None:
     source = random.Random(20240229)
+    literals = [text for text in template.literals if not (domain.answered and "tool" in text)]
     for _ in range(VERIFIED_CONVERSATIONS):
         roles = random_roles(source, cells)
-        contents = [random_content(source, template.literals) for _ in roles]
-        generate = source.random() < 0.5
+        if domain.answered and roles[-1] != _USER:
+            roles.append(_USER)
+        contents = [random_content(source, literals) for _ in roles]
+        generate = domain.answered or source.random() < 0.5
         messages = [(ROLES[role], content) for role, content in zip(roles, contents, strict=True)]
         try:
             expected = template.render(messages, generate)
@@ -216,7 +288,7 @@ def _verify(template: ChatTemplate, cells: Sequence[ChatCell]) -> None:
         try:
             found = print_conversation(cells, roles, contents, generate)
         except TemplateRefusal as reason:
-            found = expected if str(reason) in (_UNREACHABLE, _DROPPED) else f"refusal ({reason})"
+            found = expected if str(reason) in _OWN_REFUSALS else f"refusal ({reason})"
         if expected != found and not (expected.startswith("refusal (") and found.startswith("refusal (")):
             raise ChatTemplateError(
                 "chat template: what it prints around a message depends on more than the roles of that "

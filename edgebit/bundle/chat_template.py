@@ -74,6 +74,9 @@ class ChatTemplate:
     special_tokens: Mapping[str, str]
     literals: Sequence[str]
 
+    def mentions(self, text: str) -> bool:
+        return any(text in literal for literal in self.literals)
+
     def render(self, messages: Sequence[Message], add_generation_prompt: bool) -> str:
         """Raises TemplateRefusal when the template refuses the conversation."""
         conversation = [{"role": role, "content": content} for role, content in messages]

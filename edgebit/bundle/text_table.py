@@ -47,7 +47,7 @@ class TokenFlag(IntFlag):
     SINGLE_WORD = 32
 
 
-ALLOWED, TRIM_LEFT, TRIM_RIGHT = 1, 2, 4
+ALLOWED, TRIM_LEFT, TRIM_RIGHT, DROP_THOUGHT = 1, 2, 4, 8
 NO_TOKEN = 0xFFFFFFFF
 
 
@@ -285,4 +285,9 @@ def _chat_sections(chat: ChatTable | None) -> dict[Section, bytes]:
 
 
 def _cell_flags(cell: ChatCell) -> int:
-    return ALLOWED * (cell.refusal is None) | TRIM_LEFT * cell.trim_left | TRIM_RIGHT * cell.trim_right
+    return (
+        ALLOWED * (cell.refusal is None)
+        | TRIM_LEFT * cell.trim_left
+        | TRIM_RIGHT * cell.trim_right
+        | DROP_THOUGHT * cell.drop_thought
+    )

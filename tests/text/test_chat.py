@@ -7,18 +7,20 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from edgebit.bundle.chat_table import ROLES
 from edgebit.bundle.text import build_text_table
 from edgebit.errors import ChatTemplateError
+from tests.text import spaced_for_tests as spaced
 from tests.text import templates
 from tests.text import tokenizers_for_tests as make
 from tests.text.native import Refused, Text
 
 Messages = Sequence[tuple[str, str]]
 LLAMA_NAMES = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
+SPACED_NAMES = {"bos_token": "<s>", "eos_token": "</s>"}
 
 REPRESENTED = {
     "bitnet": (make.llama3, templates.BITNET, LLAMA_NAMES),
@@ -28,13 +30,21 @@ REPRESENTED = {
     "gemma": (make.llama3, templates.GEMMA, LLAMA_NAMES),
     "chatml": (make.qwen2, templates.CHATML, {}),
     "qwen2": (make.qwen2, templates.QWEN2, {}),
+    "qwen3": (make.qwen2, templates.QWEN3, {}),
+    "falcon3": (make.falcon, templates.FALCON3, {"eos_token": "<|endoftext|>"}),
+    "gemma3": (spaced.gemma, templates.GEMMA3, SPACED_NAMES),
+    "spaced_llama2": (spaced.llama2, templates.LLAMA2, SPACED_NAMES),
+    "spaced_first": (spaced.llama2_first, templates.LLAMA2, SPACED_NAMES),
+    "spaced_begins": (spaced.llama2_first, templates.FALCON3, SPACED_NAMES),
 }
+# Its special tokens take the white space of messages beside them.
+STRIPPING = {"stripping": (spaced.metaspace, templates.QWEN2, {})}
 
 CONTENT = (
     "", " ", "\n", "\t ", "\u00a0", "\u3000", "\x1c", "\u200b", "Hello", "hello there", "it's", "3.14",
     "Größe", "e\u0301", "漢字", "👍🏽",
     "<b>&amp;</b>", "{{ x }}", "user", "assistant", "system", "Assistant: ", "<|", "|>", "\r\n", "  two  ",
-    "def f(x):\n    return x\n",
+    "def f(x):\n    return x\n", "<think>\nso\n</think>\n\n", "</think>",
 )  # fmt: skip
 
 
@@ -56,29 +66,36 @@ def random_conversation(source: random.Random) -> Messages:
     return [(role, "".join(source.choice(CONTENT) for _ in range(source.randrange(4)))) for role in roles]
 
 
-def expected_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+def bos_of(tokenizer: Tokenizer, names: dict[str, str]) -> int | None:
+    bos = tokenizer.token_to_id(names.get("bos_token", "<|begin_of_text|>"))
+    return None if bos is None else int(bos)
+
+
+def expected_ids(tokenizer: Tokenizer, text: str, bos: int | None) -> list[int]:
     """The printed conversation tokenized, with one beginning-of-sequence token where the tokenizer has
     one."""
     ids = tokenizer.encode(text, add_special_tokens=False).ids
-    bos = tokenizer.token_to_id("<|begin_of_text|>")
     return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
 
 def open_chat(tokenizer: Tokenizer, template: str | None, names: dict[str, str]) -> Text:
-    bos = tokenizer.token_to_id("<|begin_of_text|>")
-    return Text(build_text_table(make.content(tokenizer), template, bos, [], names))
+    table = build_text_table(make.content(tokenizer), template, bos_of(tokenizer, names), [], names)
+    return Text(table)
 
 
-@pytest.mark.parametrize("name", REPRESENTED)
+@pytest.mark.parametrize("name", [*REPRESENTED, *STRIPPING])
 def test_ids_are_those_of_the_printed_conversation(name: str) -> None:
-    tokenizer, template, names = REPRESENTED[name][0](), *REPRESENTED[name][1:]
+    make_tokenizer, template, names = (REPRESENTED | STRIPPING)[name]
+    tokenizer = make_tokenizer()
     native = open_chat(tokenizer, template, names)
     source = random.Random(name)
     compared = 0
     for _ in range(1000):
         messages, generate = random_conversation(source), source.random() < 0.5
         try:
-            expected = expected_ids(tokenizer, printed(template, messages, generate, names))
+            expected = expected_ids(
+                tokenizer, printed(template, messages, generate, names), bos_of(tokenizer, names)
+            )
         except Exception:  # whatever the template raises
             with pytest.raises(Refused):
                 native.chat(messages, generate)
@@ -87,8 +104,10 @@ def test_ids_are_those_of_the_printed_conversation(name: str) -> None:
             assert native.chat(messages, generate) == expected, messages
             compared += 1
         except Refused as reason:
-            assert "would not be printed" in str(reason)  # the template drops a message without a word
-    assert compared > 300
+            # the template drops a message without a word, or knows the end or the system message otherwise
+            ours = ("would not be printed", "end with a user's message", "has to be the first")
+            assert any(text in str(reason) for text in ours)
+    assert compared > (100 if name == "qwen3" else 300)
 
 
 def test_the_format_of_bitnet_2b_4t() -> None:
@@ -163,6 +182,20 @@ def test_messages_that_are_not_utf8_are_repaired() -> None:
 def test_other_templates_are_refused_with_the_reason(template: str, reason: str) -> None:
     with pytest.raises(ChatTemplateError, match=reason):
         open_chat(make.llama3(), template, LLAMA_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("token", "why"),
+    [
+        (AddedToken("<end>", normalized=True), "normalized behind a Prepend"),
+        (AddedToken("<end>", normalized=False, single_word=True), "single_word"),
+    ],
+)
+def test_special_tokens_that_are_found_in_some_places_only_are_refused(token: AddedToken, why: str) -> None:
+    tokenizer = Tokenizer.from_str(spaced.llama2().to_str())
+    tokenizer.add_special_tokens([token])
+    with pytest.raises(ChatTemplateError, match=f"prints '<end>', which tokenizer.json makes {why}"):
+        open_chat(tokenizer, "{% for m in messages %}{{ m['content'] + '<end>' }}{% endfor %}", {})
 
 
 def test_an_eos_token_of_several_stops_has_to_be_named() -> None:

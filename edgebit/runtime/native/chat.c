@@ -85,9 +85,21 @@ static int strippable(uint32_t code) {
          code == 0x205f || code == 0x3000;
 }
 
+/* Where the content begins when what was thought is taken away. */
+static int32_t behind_thought(const uint8_t *utf8, int32_t bytes) {
+  static const char end[] = "</think>";
+  const int32_t length = (int32_t)sizeof end - 1;
+  for (int32_t at = bytes - length; at >= 0; at--) {
+    if (memcmp(utf8 + at, end, (size_t)length) != 0) continue;
+    for (at += length; at < bytes && utf8[at] == '\n';) at++;
+    return at;
+  }
+  return 0;
+}
+
 /* Appends valid UTF-8, trimmed as the flags of the cell say. */
 static void put_trimmed(chat *c, const uint8_t *utf8, int32_t bytes, uint32_t flags) {
-  int32_t begin = 0, end = bytes;
+  int32_t begin = flags & EB_CHAT_DROP_THOUGHT ? behind_thought(utf8, bytes) : 0, end = bytes;
   while ((flags & EB_CHAT_TRIM_LEFT) && begin < end) {
     int32_t next = begin;
     if (!strippable(eb_utf8_next(utf8, &next))) break;

@@ -129,7 +129,12 @@ typedef struct {
 } eb_chat_text;
 
 /* What the template prints between a message of one role and the next: see chat.c. */
-enum { EB_CHAT_ALLOWED = 1, EB_CHAT_TRIM_LEFT = 2, EB_CHAT_TRIM_RIGHT = 4 };
+enum {
+  EB_CHAT_ALLOWED = 1,
+  EB_CHAT_TRIM_LEFT = 2,
+  EB_CHAT_TRIM_RIGHT = 4,
+  EB_CHAT_DROP_THOUGHT = 8 /* the content begins behind its last "</think>" and the line ends after it */
+};
 typedef struct {
   uint32_t flags, first_item, item_count;
   eb_chat_text reason; /* why the template refuses, where ALLOWED is not set */
