@@ -25,7 +25,16 @@ from transformers import (
     Qwen3Config,
 )
 
-from tests.builders import BOS, END_OF_TEXT, change_json, change_tensors, special_id, write_tokenizer
+from tests.builders import (
+    BOS,
+    END_OF_TEXT,
+    LAYOUTS,
+    change_json,
+    change_tensors,
+    special_id,
+    write_checkpoint,
+    write_tokenizer,
+)
 
 VOCABULARY = 320
 SIZES: Mapping[str, Any] = {
@@ -67,13 +76,18 @@ ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+BITNET_SILU: Mapping[str, Any] = {
+    "hidden_size": 80,
+    "head_dim": 20,
+    "num_key_value_heads": 4,
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+}
 RECIPES: Mapping[str, Recipe] = {
     "qwen3": Recipe(Qwen3Config, {"hidden_size": 96, "tie_word_embeddings": True}),
     "qwen3 rms_norm": Recipe(Qwen3Config, {"tie_word_embeddings": False}, own_norm=True),
-    "bitnet silu": Recipe(
-        BitNetConfig, {"hidden_act": "silu", "num_key_value_heads": 4, "tie_word_embeddings": True}
-    ),
-    "llama heads of 20": Recipe(LlamaConfig, {"head_dim": 20, "num_key_value_heads": 4}),
+    # heads of 20 features, which are no multiple of 16 as in 1bitLLM 3B
+    "bitnet silu": Recipe(BitNetConfig, BITNET_SILU),
     "llama rms_norm": Recipe(LlamaConfig, {"rms_norm_eps": 1e-5}, own_norm=True),
     "gemma3": Recipe(Gemma3TextConfig, GEMMA3),
     "gemma3 rms_norm": Recipe(Gemma3TextConfig, GEMMA3, own_norm=True),
@@ -103,6 +117,20 @@ def write_family(folder: Path, name: str, seed: int = 0) -> Path:
         change_tensors(folder, **_own_norms(model, seed))
     change_json(folder / "config.json", quantization_config=quantization)
     return folder
+
+
+def write_model(folder: Path, name: str) -> tuple[Path, Path]:
+    """A checkpoint of a recipe, of a layout of tests/builders.py or of "1bitllm", and one of the same model
+    that transformers can read.
+    """
+    if name in LAYOUTS:
+        checkpoint = write_checkpoint(folder / name, name)
+    elif name == "1bitllm":
+        twin = write_family(folder / "twin", "bitnet silu")
+        return write_onebitllm(folder / name, twin), twin
+    else:
+        checkpoint = write_family(folder / "model", name)
+    return checkpoint, checkpoint
 
 
 def write_onebitllm(folder: Path, source: Path) -> Path:

@@ -52,6 +52,16 @@ text is padded, left or right), and in the place of the lm_head stand
     E PoolLast | PoolMean     pooling                   model.norm, attention_mask
     E Normalize               embedding                 → embedding f32 [batch_size, hidden_size]
 
+What a family has besides (`edgebit.model.families`):
+
+    Mul                          model.embed_tokens.scaled  x, model.embed_tokens.factor
+    … mask.window_W              Sub, Greater, And, Unsqueeze: mask for layers with a window of W tokens
+    RMSNormalization             L.self_attn.q_norm, k_norm  between two Reshape (.heads, .joined)
+    RMSNormalization             L.self_attn.q_proj.norm     of every projection, which is a BitLinear then
+    Add                          L.self_attn.q_proj          q_proj.product, bias
+    RMSNormalization             L.post_attention_layernorm  o_proj or down_proj, before the residual
+    Gelu                         L.mlp.activation            gate_proj; approximate "tanh"
+
 Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding
 take the heads as attributes, so no Reshape or Transpose stands between the projections and them.
 """

@@ -12,27 +12,34 @@ import numpy as np
 import pytest
 import torch
 
+from edgebit.compiler import compile_graph
+from edgebit.graph import load as load_graph
+from edgebit.graph import save
 from edgebit.host_library import this_machine
 from edgebit.runtime import load
 from tests.end_to_end.bundles import compile_checkpoint
-from tests.families import VOCABULARY, write_family
+from tests.families import VOCABULARY, write_model
 from tests.reference import check_logits, divergence, transformers_logits
 
 PROMPTS = np.random.default_rng(3).integers(0, VOCABULARY - 3, (4, 40))
 
 
-@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases", "llama heads of 20"])
+@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases", "1bitllm"])
 def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
-    checkpoint, folder = write_family(tmp_path / "model", name), tmp_path / "bundle"
-    compile_checkpoint(checkpoint, folder, this_machine())
+    checkpoint, twin = write_model(tmp_path, name)
+    folder = tmp_path / "bundle"
+    graph, compiled = compile_checkpoint(checkpoint, folder, this_machine())
     with load(folder) as engine:
         rows = [np.array(engine.logits(prompt.tolist()), np.float32) for prompt in PROMPTS]
     logits = np.stack(rows)
     exact, reference = (
-        transformers_logits(checkpoint, PROMPTS, torch.float32, half, torch.float32) for half in (False, True)
+        transformers_logits(twin, PROMPTS, torch.float32, half, torch.float32) for half in (False, True)
     )
     assert divergence(exact, logits) <= 1e-3
-    check_logits(reference, transformers_logits(checkpoint, PROMPTS, torch.bfloat16), logits)
+    check_logits(reference, transformers_logits(twin, PROMPTS, torch.bfloat16), logits)
+    again = compile_graph(load_graph(save(graph, tmp_path / "onnx")), this_machine())
+    assert again.plan == compiled.plan
+    assert again.weights.size == compiled.weights.size
     with load(folder, threads=3) as engine:
         engine._engine.rewind(0)
         for token, expected in zip(PROMPTS[0].tolist(), rows[0], strict=True):

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgebit.graph import build, save
+from edgebit.graph import build, check, save
 from edgebit.model import Checkpoint, ModelConfig, open_checkpoint
 from edgebit.model import checkpoint as reader
 from edgebit.model.config import read_config
 from edgebit.model.facts import QuantizationConfig
-from tests.builders import write_checkpoint
-from tests.families import VOCABULARY, write_family, write_onebitllm
+from tests.families import VOCABULARY, write_model
 from tests.graph.running import Runner
 from tests.reference import Floats, divergence, transformers_logits
 
@@ -95,18 +94,6 @@ RULES: dict[str, dict[str, Break]] = {
 }
 
 
-def written(name: str, folder: Path) -> tuple[Path, Path]:
-    """The checkpoint, and the one that transformers can read of the same model."""
-    if name in ("packed", "llama"):
-        checkpoint = write_checkpoint(folder / name, name)
-        return checkpoint, checkpoint
-    if name == "1bitllm":
-        twin = write_family(folder / "twin", "bitnet silu")
-        return write_onebitllm(folder / name, twin), twin
-    checkpoint = write_family(folder / "model", name)
-    return checkpoint, checkpoint
-
-
 def graph_logits(checkpoint: Checkpoint, folder: Path) -> Floats:
     runner = Runner(save(build(checkpoint), folder))
     return runner.step(PROMPTS, runner.start(batch=len(PROMPTS)))
@@ -116,10 +103,11 @@ def graph_logits(checkpoint: Checkpoint, folder: Path) -> Floats:
 def test_the_graph_is_the_model_and_every_rule_matters(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, twin = written(name, tmp_path)
+    folder, twin = write_model(tmp_path, name)
     load_dtype = torch.bfloat16 if name in ("packed", "llama") else torch.float32  # packed files: SPEC 1.3
     expected = transformers_logits(twin, PROMPTS, torch.float32, load_dtype=load_dtype)
     assert divergence(expected, graph_logits(open_checkpoint(folder), tmp_path / "right")) <= SAME
+    check(tmp_path / "right")
     monkeypatch.setattr(Checkpoint, "verify", lambda _: None)  # a tensor that is left out would be refused
     for number, (rule, broken) in enumerate(RULES[name].items()):
         monkeypatch.setattr(reader, "read_config", lambda path, broken=broken: broken(read_config(path)))
