@@ -16,7 +16,7 @@ from edgebit.bundle.text_tokenizer import AddedToken, TokenizerFacts
 from edgebit.bundle.text_vocabulary import Vocabulary, names_a_byte
 from edgebit.bundle.unicode_tables import CLASS_STARTS, COMPOSITIONS, DECOMPOSITIONS
 
-FORMAT = 4
+FORMAT = 5
 NONE = -1
 HEADER = "<8sIIQIIIiii"  # eb_text_header without its sections
 

@@ -62,24 +62,52 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-@cache
-def text_table() -> bytes:
-    added = [
+def added_tokens() -> list[dict[str, object]]:
+    return [
         {"id": i, "content": name, "special": True, "normalized": False}
         | {"single_word": False, "lstrip": False, "rstrip": False}
         for name, i in SPECIAL.items()
     ]
+
+
+@cache
+def text_table() -> bytes:
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     table = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": added_tokens(),
         "normalizer": None,
         "pre_tokenizer": byte_level,
         "post_processor": None,
         "decoder": byte_level,
         "model": {"type": "BPE", "vocab": byte_alphabet(), "merges": []},
+    }
+    return build_text_table(json.dumps(table).encode(), TEMPLATE, SPECIAL[BOS], [SPECIAL[END]])
+
+
+WORDS = {"\u2581": 261, "\u2581ok": 262, "\u2581yes": 263}
+
+
+@cache
+def spaced_text_table() -> bytes:
+    """The same ids as a SentencePiece vocabulary with byte fallback, and WORDS."""
+    vocab = {f"<0x{byte:02X}>": byte for byte in range(256)} | SPECIAL | WORDS
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    back = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    strip = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
+    table = {
+        "version": "1.0",
+        "added_tokens": added_tokens(),
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "\u2581"}, space]},
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [back, {"type": "ByteFallback"}, {"type": "Fuse"}, strip],
+        },
+        "model": {"type": "BPE", "vocab": vocab, "merges": [], "byte_fallback": True, "fuse_unk": True},
     }
     return build_text_table(json.dumps(table).encode(), TEMPLATE, SPECIAL[BOS], [SPECIAL[END]])
 
@@ -121,7 +149,10 @@ class ToyTester(Untested):
 
 
 def write_toy_bundle(
-    output: Path, table: Mapping[int, int] | None = None, target: Target | None = None
+    output: Path,
+    table: Mapping[int, int] | None = None,
+    target: Target | None = None,
+    text: bytes | None = None,
 ) -> Path:
     model = ToyModel(followers() if table is None else table, target or host_target())
-    return write(model, text_table(), output, ToyTester())
+    return write(model, text or text_table(), output, ToyTester())

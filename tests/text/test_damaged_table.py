@@ -69,6 +69,6 @@ def test_another_format_is_named() -> None:
     table = bytearray(table_for("gpt2"))
     struct.pack_into("<I", table, 8, 99)
     with pytest.raises(
-        native.Refused, match="format 99, this runtime reads format 4: compile the bundle again"
+        native.Refused, match="format 99, this runtime reads format 5: compile the bundle again"
     ):
         native.Text(bytes(table))

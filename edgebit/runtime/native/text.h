@@ -11,7 +11,7 @@
 
 #include "port.h"
 
-enum { EB_TEXT_FORMAT = 4 };
+enum { EB_TEXT_FORMAT = 5 };
 
 /* Results below zero. */
 enum {
