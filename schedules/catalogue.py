@@ -160,6 +160,7 @@ SCHEDULES: dict[str, dict[str, Schedule]] = {
     "head_rows": {ANY: Schedule("head_rows", "head_rows")},
     "embedding_int8": {ANY: Schedule("head_int8", "embedding_int8")},
     "lm_head_int8": {ANY: Schedule("head_int8", "lm_head_int8")},
+    "stage": {ANY: Schedule("default_schedule", "default_schedule")},
 }
 
 

@@ -8,7 +8,7 @@ streams them. The batch dimension is specialised to 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,7 +153,9 @@ def _normalize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
     return call("normalize", inputs[:1])
 
 
-CONVERTERS: dict[tuple[str, str], Converter] = {
+Converters = Mapping[tuple[str, str], Converter]
+
+CONVERTERS: Converters = {
     (EDGEBIT_DOMAIN, "QuantizeActivation"): _quantize_activation,
     (EDGEBIT_DOMAIN, "TernaryMatMulInteger"): _ternary_matmul,
     (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
@@ -171,20 +173,33 @@ CONVERTERS: dict[tuple[str, str], Converter] = {
 
 
 def import_onnx(
-    model: ir.Model, outputs: Sequence[str], windows: Mapping[str, int] | None = None
+    model: ir.Model,
+    outputs: Sequence[str],
+    windows: Mapping[str, int] | None = None,
+    converters: Converters = CONVERTERS,
+    parameters: Collection[str] | None = None,
 ) -> ImportedGraph:
-    """Build the Relax module of ``model`` (opset 23) that returns a tuple of the named graph outputs.
+    """Build the Relax module of ``model`` that returns a tuple of the named graph outputs.
 
-    ``windows``: of Attention nodes by name (`decoder.check_decoder`). Raises CompileError naming the node
-    that cannot be imported.
+    ``windows``: of Attention nodes by name (`decoder.check_decoder`). ``converters`` go before TVM's own.
+    ``parameters``: the initializers that become parameters, all others become constants; None: weights by
+    their type. Raises CompileError naming the node that cannot be imported.
     """
-    return _Importer(model, windows or {}).run(outputs)
+    return _Importer(model, windows or {}, converters, parameters).run(outputs)
 
 
 class _Importer:
-    def __init__(self, model: ir.Model, windows: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        windows: Mapping[str, int],
+        converters: Converters,
+        parameters: Collection[str] | None,
+    ) -> None:
         self.windows = windows
         self.graph = model.graph
+        self.converters = converters
+        self.parameters = parameters
         self.opset = int(model.graph.opset_imports.get("", 23))
         self.builder = relax.BlockBuilder()
         self.values: dict[str, Any] = {}
@@ -199,7 +214,7 @@ class _Importer:
             tensor = value.const_value
             if tensor is None:
                 raise CompileError(f"initializer {name}: it has no value")
-            if _is_parameter(tensor):
+            if _is_parameter(tensor) if self.parameters is None else name in self.parameters:
                 variable = relax.Var(
                     _identifier(name), relax.TensorType(list(tensor.shape.numpy()), _dtype(tensor))
                 )
@@ -257,12 +272,12 @@ class _Importer:
 
     def _convert(self, node: ir.Node, inputs: Inputs, attributes: Attributes, where: str) -> Any:
         domain = "" if node.domain == "ai.onnx" else node.domain
-        converter = CONVERTERS.get((domain, node.op_type))
+        converter = self.converters.get((domain, node.op_type))
         if converter is not None:
             return converter(self.builder, inputs, attributes)
         if domain or node.op_type not in self.stock:
             known = ", ".join(
-                sorted(name for known_domain, name in CONVERTERS if known_domain == EDGEBIT_DOMAIN)
+                sorted(name for known_domain, name in self.converters if known_domain == EDGEBIT_DOMAIN)
             )
             raise CompileError(
                 f"{where}: unknown operator; known are the standard operators TVM imports "

@@ -34,7 +34,8 @@ def _build(instance: KernelInstance, tier: Tier, triple: str) -> bytes:
     """Kernels take shapes as arguments, so models and forms of the lm_head share most of them."""
 
     def make() -> bytes:
-        kernel = catalogue.kernel(instance.name, tier, **dict(instance.static))
+        static = dict(instance.static) if instance.function is None else {"function": instance.function}
+        kernel = catalogue.kernel(instance.name, tier, **static)
         functions = {symbol(tier, instance): kernel.prim_func}
         title = f"{instance.symbol} for {tier.name}"
         show(LEVEL_SCHEDULE, title, kernel.prim_func.script)

@@ -8,8 +8,9 @@ embeddings they pool it with those before; `Pooling` says how the embedding come
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 CHUNK = 96  # tokens of a prefill pass
 KEY_CHUNK = 128  # keys that attention takes together
@@ -77,10 +78,14 @@ class Argument:
 
 @dataclass(frozen=True, order=True)
 class KernelInstance:
-    """A kernel of schedules/ with its static parameters bound."""
+    """A kernel of schedules/ with its static parameters bound.
+
+    ``function``: what the kernel "stage" computes, a TIR function of one block; ``static`` then names it.
+    """
 
     name: str
     static: tuple[tuple[str, float | int | str], ...] = ()
+    function: Any = field(default=None, compare=False)
 
     @property
     def symbol(self) -> str:
@@ -157,6 +162,16 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class Tensor:
+    """An input or output of a graph, dense and little-endian."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    place: Argument
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything the executor needs to know about one model; sizes in bytes. A model has logits, or makes
     embeddings (``pooling``).
@@ -175,10 +190,13 @@ class Plan:
     cache_bytes: int
     scratch_bytes: int
     pooling: Pooling | None = None
+    run: tuple[Step, ...] = ()
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
 
     @property
     def kernels(self) -> tuple[KernelInstance, ...]:
         """Every kernel instance, in the order of the kernel tables."""
-        used = {step.kernel for step in (*self.decode, *self.prefill, *self.head)}
+        used = {step.kernel for step in (*self.decode, *self.prefill, *self.head, *self.run)}
         used |= {self.pooling.normalize} if self.pooling else set()
         return tuple(sorted(used | set(self.logits.kernels.values())))
