@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from edgebit.bundle.text import build_text_table
 from edgebit.bundle.writer import check_output, write
-from edgebit.compiler.target import load_target
+from edgebit.compiler.target import Target, load_target
 from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save, with_matmulnbits
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
@@ -48,6 +48,12 @@ def compile_bundle(
     progress.stage("read model")
     graph = open_graph(model, overrides)
     folder = check_output(Path(output or f"{graph.metadata.name}-{chosen.name}"))
+    if not graph.is_language_model:
+        if context is not None or head != AUTO or kv != KV_TYPES[0]:
+            raise UsageError(
+                f"{model}: context, head and kv are of language models, not of graphs of tensors"
+            )
+        return _compile_tensors(graph, chosen, folder, progress)
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
     progress.stage("load TVM")
@@ -63,6 +69,15 @@ def compile_bundle(
         compile_with_head(graph, chosen, options, head, progress) as compiled,
     ):
         return write(compiled, text_table, folder, SelfTest(compiled, progress), progress)
+
+
+def _compile_tensors(graph: OnnxModel, target: Target, folder: Path, progress: Progress) -> Path:
+    progress.stage("load TVM")
+    from edgebit.compiler import compile_graph
+    from edgebit.self_test import SelfTest
+
+    compiled = compile_graph(graph, target, progress=progress)
+    return write(compiled, None, folder, SelfTest(compiled, progress), progress)
 
 
 def export_graph(

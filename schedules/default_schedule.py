@@ -57,6 +57,11 @@ class Nest:
     def units(self) -> int:
         return self.rows * self.blocks
 
+    @property
+    def operations(self) -> int:
+        """Times that the statement is computed."""
+        return self.rows * self.width * prod(extent for _, extent in self.reduce)
+
 
 def read_nest(function: tirx.PrimFunc) -> Nest:
     """The nest of a function of one block with static extents. Raises CompileError where it is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgebit.bundle.manifest import Facts
 from edgebit.compiler.target import Target
-from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE, TASK_RUN
 
 TEMPLATE = """\
 # {name}
@@ -92,7 +92,28 @@ EMBED = {
 """,
     "programs": "`embed.py`, `doctor.py`",
 }
-PARTS = {TASK_GENERATE: GENERATE, TASK_EMBED: EMBED}
+TENSORS = {
+    "what": "A model of tensors",
+    "use": """\
+## Use it
+
+    python3 -c 'from edgebit_runtime import load; print(load(".").info)'    # its inputs and outputs
+""",
+    "recorded": "the bits of its outputs",
+    "python": """\
+## From Python, in this folder
+
+    from edgebit_runtime import load
+
+    model = load(".")
+    outputs = model.run({"NAME": [...]})     # numbers, bytes, an array or a numpy array for each input
+    print({name: value.tolist() for name, value in outputs.items()})
+
+`eb_run` in `edgebit.h` is the same for C.
+""",
+    "programs": "`doctor.py`",
+}
+PARTS = {TASK_GENERATE: GENERATE, TASK_EMBED: EMBED, TASK_RUN: TENSORS}
 
 
 def bundle_readme(task: str, model: Facts, target: Target, memory: Facts) -> str:

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgebit.errors import BundleError
-from edgebit.runtime.engine import TASK_GENERATE, Engine
+from edgebit.runtime.engine import TASK_GENERATE, TASK_RUN, Engine
 from edgebit.runtime.program import run_program
-from edgebit.runtime.self_test import SAMPLES, AnySample, sample_tokens, take_sample
+from edgebit.runtime.self_test import SAMPLES, AnySample, sample_tokens, take_sample, take_tensor_sample
 
 PROMPTS = (
     "Hello, world",
@@ -27,6 +27,9 @@ PROMPTS = (
 """A few tokens to some forty; characters of one to four bytes, digits, signs. All logits are computed twice
 for each, so three are enough: at 2B-4T they take two seconds.
 """
+
+SEEDS = (1, 2, 3)
+"""Of the inputs of a graph of tensors."""
 
 
 def record_samples(folder: Path, library: Path, task: str = TASK_GENERATE) -> list[AnySample]:
@@ -53,6 +56,8 @@ def record_samples(folder: Path, library: Path, task: str = TASK_GENERATE) -> li
 def take_samples(folder: Path, library: Path) -> list[AnySample]:
     """The samples, taken in this process. Raises RuntimeModelError."""
     with closing(Engine(folder, library=library)) as engine:
+        if engine.info.task == TASK_RUN:
+            return [take_tensor_sample(engine, seed) for seed in SEEDS]
         prompts = [(prompt, sample_tokens(engine, prompt)) for prompt in PROMPTS]
         return [
             take_sample(engine, prompt, tokens)

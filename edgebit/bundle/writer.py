@@ -21,7 +21,7 @@ from edgebit.bundle.readme import bundle_readme
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
 from edgebit.progress import SILENT, Progress
-from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE, TASK_RUN
 from edgebit.runtime.self_test import AnySample
 from edgebit.version import VERSION
 
@@ -36,6 +36,7 @@ LAUNCHER = Path(__file__).resolve().parent / "launcher"
 PROGRAMS = {  # by task
     TASK_GENERATE: (LAUNCHER / "bench.py", LAUNCHER / "chat.py", LAUNCHER / "doctor.py"),
     TASK_EMBED: (LAUNCHER / "doctor.py", LAUNCHER / "embed.py"),
+    TASK_RUN: (LAUNCHER / "doctor.py",),
 }
 LICENSE = Path(__file__).resolve().parent / "LICENSE"
 
@@ -98,13 +99,14 @@ class Untested:
 
 def write(
     compiled: CompiledModel,
-    text_table: bytes,
+    text_table: bytes | None,
     output: Path,
     tester: Tester,
     progress: Progress = SILENT,
     native: Path = NATIVE,
 ) -> Path:
-    """Write the bundle folder `output` and return it; `text_table` is the content of tokenizer.bin.
+    """Write the bundle folder `output` and return it; `text_table` is the content of tokenizer.bin, None
+    where the model has no texts.
 
     An existing bundle is replaced, any other existing thing is refused. Equal models give equal bytes.
     Raises BundleError, LinkError, and what the tester does.
@@ -119,7 +121,8 @@ def write(
         with compiled_parts(compiled.target, plan_source, compiled.objects, native) as parts:
             (folder / LIBRARY).write_bytes(library_of(parts))
             (folder / PROGRAM).write_bytes(program_of(parts))
-        (folder / TOKENIZER).write_bytes(text_table)
+        if text_table is not None:
+            (folder / TOKENIZER).write_bytes(text_table)
         progress.stage("self-test")
         samples = list(tester.record(folder, weights_id))
         progress.stage("bundle")

@@ -8,12 +8,15 @@ from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import check_decoder
 from edgebit.compiler.fusion import fuse
+from edgebit.compiler.general import plan_graph
 from edgebit.compiler.importer import import_onnx
 from edgebit.compiler.kernels import build_objects
 from edgebit.compiler.memory import align
 from edgebit.compiler.options import CompileOptions
+from edgebit.compiler.plan import Plan
 from edgebit.compiler.planner import plan
 from edgebit.compiler.target import Target
+from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel
 from edgebit.graph.model import EMBEDDING, LOGITS
@@ -28,24 +31,19 @@ def compile_graph(
     options: CompileOptions | None = None,
     progress: Progress | None = None,
 ) -> CompiledModel:
-    """Compile a decoder as the options ask.
+    """Compile a decoder as the options ask, or a graph of tensors, which has none.
 
     Weights are not read here beyond scales, norms and what the lm_head's form needs: the result streams them
     when it is written. Raises CompileError, TargetError.
     """
     chosen = options or CompileOptions()
     report = progress or Silent()
-    length = _context(model, chosen.context)
-    report.stage("import")
-    decoder = check_decoder(model.ir)
-    output = EMBEDDING if model.makes_embeddings else LOGITS
-    imported = import_onnx(model.ir, outputs=(output,), windows=decoder.windows)
-    show(LEVEL_GRAPH, "imported graph", imported.module.script)
-    report.stage("fuse and plan")
-    fused = fuse(imported.module)
-    show(LEVEL_GRAPH, "fused graph", fused.script)
-    execution, weights = plan(imported, fused, model.ir.graph.initializers, length, chosen)
-    steps = (*execution.decode, *execution.prefill, *execution.head)
+    if model.is_language_model:
+        execution, weights = _plan_decoder(model, chosen, report)
+    else:
+        report.stage("import and plan")
+        execution, weights = plan_graph(model.ir)
+    steps = (*execution.decode, *execution.prefill, *execution.head, *execution.run)
     show(LEVEL_GRAPH, "plan", lambda: "\n".join(map(str, steps)))
     objects: dict[str, Sequence[bytes]] = {}
     linked: set[str] = set()
@@ -55,6 +53,19 @@ def compile_graph(
         objects[name] = tuple(built.values())
         linked |= built.keys()
     return CompiledModel(model.metadata, target, execution, weights, objects)
+
+
+def _plan_decoder(model: OnnxModel, options: CompileOptions, report: Progress) -> tuple[Plan, Weights]:
+    length = _context(model, options.context)
+    report.stage("import")
+    decoder = check_decoder(model.ir)
+    output = EMBEDDING if model.makes_embeddings else LOGITS
+    imported = import_onnx(model.ir, outputs=(output,), windows=decoder.windows)
+    show(LEVEL_GRAPH, "imported graph", imported.module.script)
+    report.stage("fuse and plan")
+    fused = fuse(imported.module)
+    show(LEVEL_GRAPH, "fused graph", fused.script)
+    return plan(imported, fused, model.ir.graph.initializers, length, options)
 
 
 def _context(model: OnnxModel, context: int | None) -> int:

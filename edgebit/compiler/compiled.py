@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from edgebit.compiler.emit import plan_source
 from edgebit.compiler.plan import Plan
-from edgebit.compiler.summary import Facts, summarize
+from edgebit.compiler.summary import Facts, summarize, summarize_run
 from edgebit.compiler.target import Target
 from edgebit.compiler.weights import Weights
 from edgebit.graph import GraphMetadata
-from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE, TASK_RUN
 from edgebit.schedules.tier import TIERS
 
 
@@ -35,10 +35,19 @@ class CompiledModel:
     @property
     def task(self) -> str:
         """What the model is for, as the manifest says it."""
+        if self.plan.run:
+            return TASK_RUN
         return TASK_GENERATE if self.plan.pooling is None else TASK_EMBED
 
     @property
     def model_facts(self) -> Facts:
+        if self.task == TASK_RUN:
+            return {
+                "name": self.metadata.name,
+                "family": self.metadata.family,
+                "inputs": [str(tensor) for tensor in self.plan.inputs],
+                "outputs": [str(tensor) for tensor in self.plan.outputs],
+            }
         return {
             "name": self.metadata.name,
             "family": self.metadata.family,
@@ -60,13 +69,17 @@ class CompiledModel:
 
     @property
     def plan_summary(self) -> Facts:
-        return {**summarize(self.plan), **self.screening}
+        return (
+            summarize_run(self.plan) if self.task == TASK_RUN else {**summarize(self.plan), **self.screening}
+        )
 
     @property
     def memory(self) -> Facts:
         """Bytes the runtime needs; the cache is touched as the conversation grows, scratch is for each
         thread.
         """
+        if self.task == TASK_RUN:
+            return {"weights": self.weights.size, "activations": self.plan.arena_bytes}
         return {
             "weights": self.weights.size,
             "activations": self.plan.arena_bytes,

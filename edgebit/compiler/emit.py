@@ -15,6 +15,7 @@ from edgebit.compiler.plan import (
     Pooling,
     Scalar,
     Step,
+    Tensor,
 )
 from edgebit.compiler.weights import FORMAT as WEIGHTS_FORMAT
 from edgebit.schedules.catalogue import provider
@@ -38,8 +39,9 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
     """plan.c: step tables, the kernel table of every tier (best first), ``eb_model_plan``; deterministic."""
     kernels = plan.kernels
     index = {kernel: i for i, kernel in enumerate(kernels)}
-    lists = (plan.decode, plan.prefill, plan.head)
-    decode, prefill, head = ([_step(step, index[step.kernel]) for step in steps] for steps in lists)
+    lists = {"decode": plan.decode, "prefill": plan.prefill, "head": plan.head, "run": plan.run}
+    steps = {name: [_step(step, index[step.kernel]) for step in each] for name, each in lists.items() if each}
+    tensors = {"inputs": plan.inputs, "outputs": plan.outputs}
     tables = [_tier_table(tier, kernels) for tier in tiers]
     rows = [f'{{"{tier.name}", {_features(tier)}, kernels_{tier.name}}}' for tier in tiers]
     fields = {
@@ -54,14 +56,12 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
         "cache_bytes": f"{plan.cache_bytes}ull",
         "scratch_bytes": f"{plan.scratch_bytes}ull",
         "weights_id": "{" + ", ".join(str(byte) for byte in weights_id) + "}",
-        "decode": "decode",
-        "decode_steps": len(decode),
-        "prefill": "prefill",
-        "prefill_steps": len(prefill),
-        "head": "head",
-        "head_steps": len(head),
+        **{name: name for name in steps},
+        **{f"{name}_steps": len(each) for name, each in steps.items()},
         "logits": _head(plan.logits, index),
         "pooling": "{EB_POOL_NONE}" if plan.pooling is None else _pooling(plan.pooling, index),
+        **{name: name for name, each in tensors.items() if each},
+        **{f"{name.removesuffix('s')}_count": len(each) for name, each in tensors.items()},
         "tiers": "tiers",
         "tier_count": len(tiers),
         "kernel_count": len(kernels),
@@ -74,9 +74,8 @@ def plan_source(plan: Plan, tiers: Sequence[Tier], weights_bytes: int, weights_i
         '               "plan.h is of another edgebit");',
         *tables,
         _table("eb_tier", "tiers", rows),
-        _table("eb_step", "decode", decode),
-        _table("eb_step", "prefill", prefill),
-        _table("eb_step", "head", head),
+        *(_table("eb_step", name, each) for name, each in steps.items()),
+        *(_table("eb_tensor", name, [*map(_tensor, each)]) for name, each in tensors.items() if each),
         "const eb_plan eb_model_plan = {",
         *(f"  .{name} = {value}," for name, value in fields.items()),
         "};",
@@ -134,6 +133,20 @@ def _head(head: Head, index: Mapping[KernelInstance, int]) -> str:
 def _pooling(pooling: Pooling, index: Mapping[KernelInstance, int]) -> str:
     normalize = index[pooling.normalize]
     return f"{{EB_POOL_{pooling.kind.name}, {pooling.width}, {normalize}, {pooling.state}ull}}"
+
+
+def _tensor(tensor: Tensor) -> str:
+    shape = ", ".join(map(str, tensor.shape)) or "0"
+    kind = f"EB_{tensor.dtype.upper()}, {len(tensor.shape)}"
+    info = f"{{{_string(tensor.name)}, {kind}, {{{shape}}}, {tensor.bytes}ull}}"
+    return f"{{{info}, {_argument(tensor.place)}}}"
+
+
+def _string(text: str) -> str:
+    """A C literal. Octal escapes, always of three digits: a hexadecimal one has no end."""
+    bytes_ = text.encode()
+    plain = (chr(byte) if byte < 128 and chr(byte).isalnum() else f"\\{byte:03o}" for byte in bytes_)
+    return f'"{"".join(plain)}"'
 
 
 def _argument(argument: Argument) -> str:

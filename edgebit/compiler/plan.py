@@ -10,12 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from math import prod
 from typing import Any
 
 CHUNK = 96  # tokens of a prefill pass
 KEY_CHUNK = 128  # keys that attention takes together
 QUERY_TILE = 8  # tokens of a prompt that attention takes together
 ALIGNMENT = 64  # bytes, of every buffer and section
+ITEM_BYTES = {
+    "float32": 4,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "bool": 1,
+}
+"""Of the types that inputs and outputs of a graph have; their order is that of enum eb_dtype."""
 
 
 class Space(IntEnum):
@@ -170,6 +182,13 @@ class Tensor:
     shape: tuple[int, ...]
     place: Argument
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {list(self.shape)}"
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * ITEM_BYTES[self.dtype]
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -193,6 +212,7 @@ class Plan:
     run: tuple[Step, ...] = ()
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
+    multiplications: int = 0  # about, of one run
 
     @property
     def kernels(self) -> tuple[KernelInstance, ...]:

@@ -53,6 +53,15 @@ def summarize(plan: Plan) -> Facts:
     }
 
 
+def summarize_run(plan: Plan) -> Facts:
+    """Of a graph of tensors: its ``steps`` in order and the ``kernels`` they use."""
+    kernels = Counter(step.kernel.symbol for step in plan.run)
+    return {
+        "steps": [f"{step.kernel.name} {step.label}" for step in plan.run],
+        "kernels": [f"{name} x {count}" for name, count in sorted(kernels.items())],
+    }
+
+
 def _kind(step: Step) -> str:
     return f"{step.kernel.name} {streamed_bytes(step)} {_LAYER.sub('', step.label)}"
 

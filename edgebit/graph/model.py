@@ -16,6 +16,7 @@ _PREFIX = "edgebit."
 _FORMAT = "1"
 _LARGEST = 1 << 31
 
+TENSORS = "tensors"  # the family of a graph that is no language model
 LOGITS = "logits"
 EMBEDDING = "embedding"
 
@@ -32,6 +33,11 @@ class GraphMetadata:
     chat_template: str | None
     eos_token_id: int | None = None  # behind a text that is embedded
     overrides: tuple[str, ...] = ()  # what a person said about the model, "activation relu2"
+
+    @classmethod
+    def of_tensors(cls, name: str) -> GraphMetadata:
+        """Of a graph without texts: tensors in, tensors out."""
+        return cls(name, TENSORS, 0, None, None, (), None)
 
     def to_properties(self) -> dict[str, str]:
         values = {
@@ -104,6 +110,10 @@ class OnnxModel:
     ir: ir.Model
     metadata: GraphMetadata
     files: Mapping[str, bytes]
+
+    @property
+    def is_language_model(self) -> bool:
+        return self.metadata.family != TENSORS
 
     @property
     def makes_embeddings(self) -> bool:

@@ -26,6 +26,7 @@ from edgebit.progress import SILENT, Progress
 MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 _INLINE_BYTES = 256
+_OLDEST_OPSET = 13  # of graphs by others: since then axes are inputs and quantisation is by axis
 _ALIGNMENT = 4096
 _LONGEST_NAME = 255
 
@@ -44,7 +45,10 @@ def save(model: OnnxModel, path: str | Path, progress: Progress = SILENT) -> Pat
 
 
 def load(path: str | Path) -> OnnxModel:
-    """Open a folder written by `save`, or the .onnx file in it; tensors stay mapped. Raises GraphError."""
+    """Open a folder written by `save`, or an .onnx file; tensors stay mapped.
+
+    A file without metadata of edgebit is a graph of tensors. Raises GraphError.
+    """
     file = Path(path)
     if file.is_dir():
         file = file / MODEL_FILE
@@ -64,9 +68,12 @@ def load(path: str | Path) -> OnnxModel:
         raise GraphError(
             f"{file}: not a readable ONNX file ({_first_line(reason)}); export it again"
         ) from None
-    _check_versions(model, file)
     _check_external_data(model, file)
     recognize(model, str(file))
+    if not is_described(model.metadata_props) and not file.with_name(GENAI_FILE).is_file():
+        _check_tensor_versions(model, file)
+        name = file.resolve().parent.name if file.name == MODEL_FILE else file.stem
+        return OnnxModel(model, GraphMetadata.of_tensors(name), {})
     metadata = _metadata(model, file)
     files = {
         name: (file.parent / name).read_bytes() for name in COMPANION_FILES if (file.parent / name).is_file()
@@ -127,6 +134,21 @@ def _check_versions(model: ir.Model, file: Path) -> None:
             raise GraphError(
                 f"{file}: operator set {name} version {found}, expected {expected}; export it again"
             )
+
+
+def _check_tensor_versions(model: ir.Model, file: Path) -> None:
+    """A graph by others: its operators as they were from opset 13 on, and ours."""
+    versions = model.graph.opset_imports
+    standard = versions.get("", versions.get("ai.onnx", 0))
+    if not _OLDEST_OPSET <= standard <= OPSET_VERSION:
+        raise GraphError(
+            f"{file}: operator set ai.onnx version {standard}, expected {_OLDEST_OPSET} to {OPSET_VERSION}; "
+            f"convert it with onnx.version_converter, or export it with opset_version={OPSET_VERSION}"
+        )
+    if versions.get(DOMAIN, DOMAIN_VERSION) != DOMAIN_VERSION:
+        raise GraphError(
+            f"{file}: operator set {DOMAIN} version {versions[DOMAIN]}, expected {DOMAIN_VERSION}"
+        )
 
 
 def _check_external_data(model: ir.Model, file: Path) -> None:

@@ -21,16 +21,18 @@ from .library import (
     SamplingStruct,
     SpeculationStatsStruct,
     StepTime,
+    TensorInfoStruct,
     bind,
 )
 from .stats import HeadStats, SpeculationStats
+from .tensors import FORMATS, TensorInfo
 
 LIBRARY = "libmodel.so"
-DECODE, PREFILL, HEAD = 0, 1, 2  # phases of the plan
+DECODE, PREFILL, HEAD, RUN = 0, 1, 2, 3  # phases of the plan
 MOST_AT_ONCE = 8  # tokens that one call of `generate` gives
 LARGEST_INT32 = 2**31 - 1
-TASK_GENERATE, TASK_EMBED = "generate", "embed"
-TASKS = (TASK_GENERATE, TASK_EMBED)  # in the order of enum eb_task
+TASK_GENERATE, TASK_EMBED, TASK_RUN = "generate", "embed", "run"
+TASKS = (TASK_GENERATE, TASK_EMBED, TASK_RUN)  # in the order of enum eb_task
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class ModelInfo:
     tier: str  # kernels in use
     threads: int
     task: str = TASK_GENERATE  # what the model is for
+    inputs: Tuple[TensorInfo, ...] = ()  # of a graph of tensors
+    outputs: Tuple[TensorInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,19 @@ class Engine:
             tier=self._library.eb_tier_name(self._model).decode(),
             threads=self._library.eb_threads(self._session),
             task=TASKS[info.task],
+            inputs=self._tensors("input"),
+            outputs=self._tensors("output"),
         )
+
+    def _tensors(self, kind: str) -> Tuple[TensorInfo, ...]:
+        """What the library knows of its inputs or outputs."""
+        found = []
+        for index in range(getattr(self._library, f"eb_{kind}_count")(self._model)):
+            info = TensorInfoStruct()
+            getattr(self._library, f"eb_{kind}_info")(self._model, index, info)
+            shape = tuple(info.shape[: info.rank])
+            found.append(TensorInfo(info.name.decode("utf-8"), list(FORMATS)[info.dtype], shape))
+        return tuple(found)
 
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""
@@ -156,6 +172,19 @@ class Engine:
         place = (ctypes.c_char * (4 * self.info.hidden_size)).from_buffer(embedding)
         self._check(self._library.eb_embed(self._open(), self._ids(ids), len(ids), place))
         return embedding
+
+    def run(self, inputs: Sequence[bytes]) -> List[bytearray]:
+        """The outputs of a graph, dense, for the bytes of its inputs, each of the size it should have."""
+        outputs = [bytearray(info.size) for info in self.info.outputs]
+        places = [(ctypes.c_char * len(data)).from_buffer(data) for data in outputs]
+        pointers = [(ctypes.c_void_p * len(each))() for each in (inputs, outputs)]
+        held = [ctypes.c_char_p(data) for data in inputs]
+        for i, data in enumerate(held):
+            pointers[0][i] = ctypes.cast(data, ctypes.c_void_p)
+        for i, place in enumerate(places):
+            pointers[1][i] = ctypes.addressof(place)
+        self._check(self._library.eb_run(self._open(), *pointers))
+        return outputs
 
     def logits(self) -> bytes:
         """float32 logits [vocab_size] of the token evaluated last, as they lie in memory."""

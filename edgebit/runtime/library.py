@@ -32,6 +32,18 @@ class Info(ctypes.Structure):
     ]
 
 
+class TensorInfoStruct(ctypes.Structure):
+    """eb_tensor_info."""
+
+    _fields_ = [
+        ("name", c_char_p),
+        ("dtype", c_int32),
+        ("rank", c_int32),
+        ("shape", c_int64 * 8),
+        ("bytes", c_uint64),
+    ]
+
+
 class SamplingStruct(ctypes.Structure):
     """eb_sampling."""
 
@@ -75,6 +87,7 @@ TraceFunction = ctypes.CFUNCTYPE(None, c_void_p, c_int32, c_int32)
 MODEL = SESSION = POINTER_TO_FLOATS = c_void_p
 IDS = POINTER(c_int32)
 TEXTS = POINTER(c_char_p)
+BUFFERS = POINTER(c_void_p)
 MESSAGE = c_char_p
 
 #: name: (result, arguments)
@@ -96,6 +109,11 @@ FUNCTIONS = {
     "eb_sample": (c_int32, [SESSION, POINTER(SamplingStruct)]),
     "eb_generate": (c_int32, [SESSION, c_int32, POINTER(SamplingStruct), c_int32, IDS, c_int32]),
     "eb_embed": (c_int32, [SESSION, IDS, c_int32, POINTER_TO_FLOATS]),
+    "eb_input_count": (c_int32, [MODEL]),
+    "eb_output_count": (c_int32, [MODEL]),
+    "eb_input_info": (c_int32, [MODEL, c_int32, POINTER(TensorInfoStruct)]),
+    "eb_output_info": (c_int32, [MODEL, c_int32, POINTER(TensorInfoStruct)]),
+    "eb_run": (c_int32, [SESSION, BUFFERS, BUFFERS]),
     "eb_session_speculation_stats": (None, [SESSION, POINTER(SpeculationStatsStruct)]),
     "eb_session_head_stats": (None, [SESSION, POINTER(HeadStatsStruct)]),
     "eb_session_error": (c_char_p, [SESSION]),

@@ -8,18 +8,20 @@ from types import TracebackType
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from .context import Context
-from .engine import TASK_EMBED, TASK_GENERATE, Engine, ModelInfo, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine, ModelInfo, Sampling
 from .errors import ContextFullError, RuntimeModelError
 from .stats import HeadStats, Meter, SpeculationStats, Stats
 from .streaming import TextStream
+from .tensors import TensorInfo, as_view, to_bytes
 
 Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
 Texts = Union[str, Sequence[str]]
 
-MAKES_EMBEDDINGS = "this model makes embeddings and does not answer: call embed(texts)"
-MAKES_NO_EMBEDDINGS = (
-    "this model makes no embeddings: compile one that does, or this one with --pooling last or mean"
-)
+WAYS = {  # by task: what a model for it does, and how
+    TASK_GENERATE: "answers texts: call generate or chat, or compile it with --pooling last or mean to embed",
+    TASK_EMBED: "makes embeddings and does not answer: call embed(texts)",
+    TASK_RUN: "computes tensors from tensors: call run(inputs)",
+}
 
 
 class Model:
@@ -119,6 +121,30 @@ class Model:
             )
         return self._engine.embed(ids)
 
+    # ---- tensors ---------------------------------------------------------------------------------
+
+    def run(self, inputs: Any) -> Dict[str, memoryview[Any]]:
+        """The outputs of a graph by name, for its inputs by name (`info.inputs`, `info.outputs`).
+
+        An input is a buffer of its element type (array, memoryview, numpy array), the bytes of one, or lists
+        of numbers; where there is one input it may be given alone. `tolist()` of an output gives numbers,
+        numpy.asarray shares its memory. Raises RuntimeModelError naming the input that does not fit.
+        """
+        self.require_task(TASK_RUN)
+        wanted = self.info.inputs
+        if not isinstance(inputs, Mapping):
+            if len(wanted) != 1:
+                raise RuntimeModelError(
+                    f"the model has {len(wanted)} inputs: give them by name, {_names(wanted)}"
+                )
+            inputs = {wanted[0].name: inputs}
+        unknown = sorted(set(inputs) - {info.name for info in wanted})
+        if unknown or len(inputs) < len(wanted):
+            what = f"there is no input {unknown[0]!r}" if unknown else "an input is missing"
+            raise RuntimeModelError(f"{what}: the model has {_names(wanted)}")
+        results = self._engine.run([to_bytes(inputs[info.name], info) for info in wanted])
+        return {info.name: as_view(data, info) for info, data in zip(self.info.outputs, results)}
+
     # ---- tokens ----------------------------------------------------------------------------------
 
     def tokenize(self, text: str, add_bos: bool = True, special: bool = False) -> List[int]:
@@ -151,9 +177,9 @@ class Model:
         return self._engine.info
 
     def require_task(self, task: str) -> None:
-        """Raises RuntimeModelError where the model is for something else ("generate", "embed")."""
+        """Raises RuntimeModelError where the model is for something else ("generate", "embed", "run")."""
         if self.info.task != task:
-            raise RuntimeModelError(MAKES_EMBEDDINGS if task == TASK_GENERATE else MAKES_NO_EMBEDDINGS)
+            raise RuntimeModelError(f"this model {WAYS[self.info.task]}")
 
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""
@@ -252,6 +278,10 @@ class Model:
 
 def _texts(stop: Texts) -> Sequence[str]:
     return [stop] if isinstance(stop, str) else stop
+
+
+def _names(tensors: Sequence[TensorInfo]) -> str:
+    return ", ".join(f"{info.name} ({info})" for info in tensors)
 
 
 def _role_and_content(message: Message) -> Tuple[str, str]:

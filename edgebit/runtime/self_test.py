@@ -12,8 +12,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Dict, List, Optional, Sequence, Type, Union
 
-from .engine import TASK_EMBED, TASK_GENERATE, Engine, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine, Sampling
 from .errors import IntegrityError
+from .tensors import seeded_inputs
 
 LONGEST_ANSWER = 8  # tokens
 GREEDY = Sampling()
@@ -53,8 +54,34 @@ class EmbeddingSample:
         return self.embedding_sha256
 
 
-AnySample = Union[Sample, EmbeddingSample]
-SAMPLES: Dict[str, Type[AnySample]] = {TASK_GENERATE: Sample, TASK_EMBED: EmbeddingSample}
+@dataclass(frozen=True)
+class TensorSample:
+    """Inputs that `seeded_inputs` makes of a seed. `outputs_sha256`: of all outputs as they lie in memory."""
+
+    digest_of: ClassVar[str] = "outputs"
+
+    seed: int
+    outputs_sha256: str
+
+    @property
+    def prompt(self) -> str:
+        return f"inputs of seed {self.seed}"
+
+    @property
+    def tokens(self) -> List[int]:
+        return []
+
+    @property
+    def digest(self) -> str:
+        return self.outputs_sha256
+
+
+AnySample = Union[Sample, EmbeddingSample, TensorSample]
+SAMPLES: Dict[str, Type[AnySample]] = {
+    TASK_GENERATE: Sample,
+    TASK_EMBED: EmbeddingSample,
+    TASK_RUN: TensorSample,
+}
 
 
 @dataclass(frozen=True)
@@ -98,6 +125,14 @@ def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> AnySample
     return _answer(engine, prompt, tokens)
 
 
+def take_tensor_sample(engine: Engine, seed: int) -> TensorSample:
+    """What a graph makes of the inputs of a seed. Raises RuntimeModelError."""
+    digest = hashlib.sha256()
+    for output in engine.run(seeded_inputs(engine.info.inputs, seed)):
+        digest.update(output)
+    return TensorSample(seed, digest.hexdigest())
+
+
 def _answer(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
     digest = hashlib.sha256()
     answer: List[int] = []
@@ -120,9 +155,12 @@ def find_difference(engine: Engine, samples: Sequence[AnySample], note: Note) ->
     """
     for done, sample in enumerate(samples):
         note(done)
-        tokens = sample_tokens(engine, sample.prompt)
-        found = take_sample(engine, sample.prompt, sample.tokens) if tokens == sample.tokens else None
-        difference = _compare(sample, tokens, found)
+        if isinstance(sample, TensorSample):
+            difference = _compare(sample, [], take_tensor_sample(engine, sample.seed))
+        else:
+            tokens = sample_tokens(engine, sample.prompt)
+            found = take_sample(engine, sample.prompt, sample.tokens) if tokens == sample.tokens else None
+            difference = _compare(sample, tokens, found)
         if difference:
             return difference
     return None

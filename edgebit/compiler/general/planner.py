@@ -15,12 +15,13 @@ from tvm import relax, tirx
 from edgebit.compiler.arena import Arena, InArena, Operand, resolve
 from edgebit.compiler.general.linear import add_codes, add_linear
 from edgebit.compiler.general.stages import Stage, stages_of
-from edgebit.compiler.general.values import Codes, Value, item_bytes
+from edgebit.compiler.general.values import Codes, Value
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.memory import Buffer
 from edgebit.compiler.plan import (
     BEGIN,
     COUNT,
+    ITEM_BYTES,
     NO_LOGITS,
     Argument,
     KernelInstance,
@@ -65,6 +66,7 @@ class GraphPlanner:
         self.time = 0
         self.values: dict[relax.Var, Held] = {}
         self.kept: list[Buffer] = []
+        self.multiplications = 0
 
     def run(self, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[Plan, Weights]:
         main = self.module["main"]
@@ -93,12 +95,13 @@ class GraphPlanner:
             run=self.steps.placed(),
             inputs=tuple(_tensor(name, value) for name, value in entered),
             outputs=tuple(_tensor(name, value) for name, value in left),
+            multiplications=self.multiplications,
         )
         return plan, self.sections.weights
 
     def dense(self, name: str, shape: Sequence[int], dtype: str) -> Value:
         """A new value in the arena."""
-        size = max(1, prod(shape)) * item_bytes(dtype)
+        size = max(1, prod(shape)) * ITEM_BYTES[dtype]
         return Value(InArena(self.arena.buffer(name, size)), tuple(shape), dtype)
 
     def kept_zeros(self, name: str, size: int) -> InArena:
@@ -114,6 +117,7 @@ class GraphPlanner:
                 f"node {label}: reads and writes {len(operands)} tensors, a kernel has {MOST_BUFFERS}"
             )
         nest = read_nest(stage.function)
+        self.multiplications += nest.operations
         name = _identifier(f"{stage.name}_{digest(stage.function)}")
         kernel = KernelInstance("stage", (("of", name),), stage.function)
         self.add(f"{label}.{stage.name}", kernel, nest.units, operands, [COUNT, BEGIN])
@@ -212,6 +216,7 @@ class GraphPlanner:
         held = self.values.get(codes)
         if not isinstance(held, Codes):
             raise CompileError(f"node {variable.name}: its codes are not those of QuantizeActivation")
+        self.multiplications += held.rows * held.features * _shape(variable)[-1]
         return add_linear(self, variable.name, held, weight, weight_scale)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from edgebit.compiler.arena import Operand
 
 
@@ -40,7 +38,3 @@ class Codes:
     @property
     def features(self) -> int:
         return self.shape[-1]
-
-
-def item_bytes(dtype: str) -> int:
-    return 1 if dtype == "bool" else int(np.dtype(dtype).itemsize)

@@ -194,6 +194,27 @@ int eb_check_head_weights(const eb_plan *plan, const uint8_t *weights, uint64_t 
   return bytes_fit(head->escapes, escapes[plan->vocab_size] * (uint64_t)EB_ESCAPE_BYTES, bytes);
 }
 
+static int tensors_fit(const eb_plan *plan, const eb_tensor *tensors, uint32_t count, int may_be_weights) {
+  if (count < 1 || count > EB_MOST_TENSORS) return 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const eb_tensor *tensor = &tensors[i];
+    const uint32_t space = tensor->place.space;
+    if (!tensor->info.name || tensor->info.rank < 0 || tensor->info.rank > EB_MOST_DIMENSIONS) return 0;
+    if (space != EB_ARENA && !(may_be_weights && space == EB_WEIGHTS)) return 0;
+    if (!bytes_fit(tensor->place.offset, tensor->info.bytes, eb_space_bytes(plan, space))) return 0;
+  }
+  return 1;
+}
+
+static int check_graph(const eb_plan *plan, char *error, int32_t error_size) {
+  step_list run = {plan, "run", plan->run, plan->run_steps, 1, 1};
+  if (!check_tiers(plan, error, error_size) || !check_steps(run, error, error_size)) return 0;
+  if (tensors_fit(plan, plan->inputs, plan->input_count, 0) && tensors_fit(plan, plan->outputs, plan->output_count, 1))
+    return 1;
+  eb_message(error, error_size, "libmodel.so is damaged: inputs or outputs of its graph lie outside its memory");
+  return 0;
+}
+
 int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
   const uint32_t most = 1u << 30;
   if (plan->format != EB_PLAN_FORMAT) {
@@ -201,6 +222,7 @@ int eb_check_plan(const eb_plan *plan, char *error, int32_t error_size) {
                EB_PLAN_FORMAT);
     return 0;
   }
+  if (eb_task_of(plan) == EB_TASK_RUN) return check_graph(plan, error, error_size);
   if (!plan->vocab_size || plan->vocab_size > most || !plan->context || plan->context > most || !plan->chunk ||
       plan->chunk > most) {
     eb_message(error, error_size, "libmodel.so is damaged: vocabulary %llu, context %llu, chunk %llu",

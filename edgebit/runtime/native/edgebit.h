@@ -66,7 +66,8 @@ enum eb_error {
 /* What a model is for, and so which calls it answers. */
 enum eb_task {
   EB_TASK_GENERATE, /* tokens behind tokens: eb_evaluate, eb_sample, ... */
-  EB_TASK_EMBED     /* a vector for a text: eb_embed */
+  EB_TASK_EMBED,    /* a vector for a text: eb_embed */
+  EB_TASK_RUN       /* tensors for tensors: eb_run */
 };
 
 typedef struct eb_model_info {
@@ -184,6 +185,36 @@ EB_API void eb_session_speculation_stats(const eb_session *session, eb_speculati
  * an error as eb_evaluate does. */
 EB_API int32_t eb_embed(eb_session *session, const int32_t *tokens, int32_t n, float *embedding);
 
+/* ---- graphs of tensors ------------------------------------------------------------------------------------ */
+
+enum eb_dtype { EB_FLOAT32, EB_INT8, EB_UINT8, EB_INT16, EB_INT32, EB_UINT32, EB_INT64, EB_BOOL /* a byte, 0 or 1 */ };
+
+enum { EB_MOST_DIMENSIONS = 8 };
+
+typedef struct eb_tensor_info {
+  const char *name; /* as in the ONNX file */
+  int32_t dtype;    /* enum eb_dtype */
+  int32_t rank;     /* 0: one value */
+  int64_t shape[EB_MOST_DIMENSIONS]; /* the last dimension is dense in memory */
+  uint64_t bytes;
+} eb_tensor_info;
+
+/* Number of inputs and of outputs; 0 of a model whose task is another. */
+EB_API int32_t eb_input_count(const eb_model *model);
+EB_API int32_t eb_output_count(const eb_model *model);
+
+/* Fills in what is known of an input or output, in the order of the ONNX file. Returns 0, or EB_ERROR_ARGUMENT where
+ * there is none of that index. */
+EB_API int32_t eb_input_info(const eb_model *model, int32_t index, eb_tensor_info *info);
+EB_API int32_t eb_output_info(const eb_model *model, int32_t index, eb_tensor_info *info);
+
+/* Computes the outputs of the graph: inputs[i] and outputs[i] point to the `bytes` of input and output i, dense and in
+ * any alignment. Outputs are the same bits on every tier and with every number of threads. Returns 0, or EB_ERROR_TASK,
+ * EB_ERROR_ARGUMENT where a pointer is NULL, or EB_ERROR_PROCESS: then nothing was computed. */
+EB_API int32_t eb_run(eb_session *session, const void *const *inputs, void *const *outputs);
+
+/* ---- errors of a session ---------------------------------------------------------------------------------- */
+
 /* The sentence that belongs to the last negative code of this session; "" when there was none. Valid until the next
  * call with the session. */
 EB_API const char *eb_session_error(const eb_session *session);
@@ -223,7 +254,7 @@ EB_API int32_t eb_chat_tokens(const eb_model *model, const char *const *roles, c
 
 /* ---- looking inside: tests and profiling ------------------------------------------------------------------ */
 
-enum eb_phase { EB_DECODE, EB_PREFILL, EB_HEAD };
+enum eb_phase { EB_DECODE, EB_PREFILL, EB_HEAD, EB_RUN };
 
 typedef void (*eb_trace_function)(void *user, int32_t phase, int32_t step);
 

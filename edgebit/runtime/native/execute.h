@@ -18,6 +18,7 @@ typedef struct eb_execution {
 } eb_execution;
 
 static inline enum eb_task eb_task_of(const eb_plan *plan) {
+  if (plan->run) return EB_TASK_RUN;
   return plan->pooling.kind == EB_POOL_NONE ? EB_TASK_GENERATE : EB_TASK_EMBED;
 }
 

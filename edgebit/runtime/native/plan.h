@@ -6,6 +6,7 @@
  *   head     hidden state of one token of the pass, normalised for the lm_head, or pooled into an embedding
  *            (row = its index in the pass; token count = 1, position = its own); the logits are head.c's, the
  *            embedding is embed.c's
+ *   run      a graph of fixed shapes, from its inputs to its outputs: the only list of a model that has one
  * A step is one kernel over `units` of work, given to threads in contiguous runs of whole grains. A step that is done
  * everywhere is cheaper to repeat than to wait for: each thread does all of it into its own scratch, and no barrier
  * follows.
@@ -14,12 +15,15 @@
 #ifndef EB_PLAN_H
 #define EB_PLAN_H
 
+#include "edgebit.h"
+
 #include <stdint.h>
 
 #define EB_PLAN_FORMAT 4
 #define EB_WEIGHTS_FORMAT 1
 #define EB_WEIGHTS_MAGIC "EDGEBITW"
 #define EB_BUFFERS 8
+#define EB_MOST_TENSORS 1024 /* inputs, and outputs */
 #define EB_SCALARS 8
 #define EB_KEY_CHUNK 128 /* keys that attention takes together, whatever the number of threads */
 #define EB_QUERY_TILE 8  /* tokens of a prompt that attention takes together */
@@ -143,6 +147,12 @@ typedef struct eb_pooling {
   uint64_t state;     /* arena: float [2][width]: what the head steps pooled, and behind it the embedding */
 } eb_pooling;
 
+/* An input or output of a graph: dense, little-endian, in the arena; an output may be one of the weights. */
+typedef struct eb_tensor {
+  eb_tensor_info info;
+  eb_argument place;
+} eb_tensor;
+
 typedef struct eb_plan {
   uint32_t format;       /* EB_PLAN_FORMAT */
   uint32_t vocab_size;
@@ -163,6 +173,10 @@ typedef struct eb_plan {
   uint32_t head_steps;
   eb_head logits;
   eb_pooling pooling;
+  const eb_step *run; /* of a graph; then the lists above are empty */
+  uint32_t run_steps;
+  const eb_tensor *inputs, *outputs;
+  uint32_t input_count, output_count;
   const eb_tier *tiers; /* best first; the last requires nothing that a CPU the target serves may lack */
   uint32_t tier_count;
   uint32_t kernel_count; /* of every tier */

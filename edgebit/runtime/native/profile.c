@@ -7,7 +7,7 @@ enum { HEAD_PARTS = 13 };
 
 int eb_profiler_open(eb_profiler *profiler, const eb_plan *plan) {
   const int32_t steps[EB_PHASES] = {(int32_t)plan->decode_steps, (int32_t)plan->prefill_steps,
-                                    (int32_t)plan->head_steps + HEAD_PARTS};
+                                    (int32_t)plan->head_steps + HEAD_PARTS, (int32_t)plan->run_steps};
   uint64_t total = 0;
   for (int i = 0; i < EB_PHASES; i++) total += (uint64_t)steps[i];
   if (!eb_map_zeroed(total * sizeof(eb_step_time), &profiler->memory)) return 0;

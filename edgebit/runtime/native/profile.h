@@ -6,7 +6,7 @@
 #include "memory.h"
 #include "plan.h"
 
-enum { EB_PHASES = EB_HEAD + 1 };
+enum { EB_PHASES = EB_RUN + 1 };
 
 typedef struct eb_profiler {
   eb_mapping memory; /* costs nothing until the first step is timed */

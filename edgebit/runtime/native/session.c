@@ -126,10 +126,12 @@ int32_t eb_session_check(eb_session *session) {
 }
 
 int32_t eb_check_task(eb_session *session, enum eb_task task) {
-  if (eb_task_of(session->model->plan) == task) return 0;
-  eb_message(session->error, sizeof session->error,
-             task == EB_TASK_EMBED ? "this model makes no embeddings: it continues text"
-                                   : "this model makes embeddings: it does not continue text");
+  static const char *const does[] = {"continues text", "makes embeddings", "computes tensors from tensors"};
+  static const char *const call[] = {"eb_evaluate", "eb_embed", "eb_run"};
+  const enum eb_task own = eb_task_of(session->model->plan);
+  if (own == task) return 0;
+  eb_message(session->error, sizeof session->error, "this model %s (%s), the call is for one that %s", does[own],
+             call[own], does[task]);
   return EB_ERROR_TASK;
 }
 

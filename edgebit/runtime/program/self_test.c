@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sha256.h"
+#include "tensors.h"
 
 enum { LONGEST_ANSWER = 8 };
 
@@ -127,6 +128,11 @@ static int run_sample(const engine *open, const sample *expected, char *error) {
   return 0;
 }
 
+static int say_other_kind(char *error) {
+  snprintf(error, SENTENCE_BYTES, "manifest.json holds a self-test of another kind: compile the model again");
+  return 0;
+}
+
 /* One member of manifest.self_test; 0 where it is of another kind than the task of the model has. */
 static int read_sample(const json *table, const json_value *from, int32_t task, sample *to) {
   to->prompt = json_text(json_member(table, from, "prompt"));
@@ -135,17 +141,37 @@ static int read_sample(const json *table, const json_value *from, int32_t task, 
          (task == EB_TASK_EMBED || read_tokens(table, json_member(table, from, "answer"), &to->answer));
 }
 
+/* One member of manifest.self_test of a graph of tensors. */
+static int run_tensors(const json *table, const json_value *from, const engine *open, char *error) {
+  int64_t seed;
+  char digest[SHA256_TEXT];
+  const char *expected = json_text(json_member(table, from, "outputs_sha256"));
+  if (!expected || !json_integer(json_member(table, from, "seed"), &seed)) return say_other_kind(error);
+  if (!tensors_hash(open, (uint32_t)seed, digest)) {
+    snprintf(error, SENTENCE_BYTES, "%s", eb_session_error(open->session));
+    return 0;
+  }
+  if (!strcmp(digest, expected)) return 1;
+  snprintf(error, SENTENCE_BYTES, "prompt 'inputs of seed %d': sha256 of the outputs is %s, expected %s", (int)seed,
+           digest, expected);
+  return 0;
+}
+
 int self_test_run(const manifest *from, engine *open, char error[SENTENCE_BYTES]) {
   const json *table = &from->table;
   const json_value *each = json_first(table, samples_of(from));
   int fine = 1;
   for (; each && fine; each = json_next(table, each)) {
     sample expected = {0};
+    if (open->info.task == EB_TASK_RUN) {
+      fine = run_tensors(table, each, open, error);
+      continue;
+    }
     fine = read_sample(table, each, open->info.task, &expected);
     if (fine)
       fine = run_sample(open, &expected, error);
     else
-      snprintf(error, SENTENCE_BYTES, "manifest.json holds a self-test of another kind: compile the model again");
+      say_other_kind(error);
     free(expected.ids.ids);
     free(expected.answer.ids);
   }

@@ -11,6 +11,7 @@
 #include "embed.h"
 #include "fail.h"
 #include "lines.h"
+#include "tensors.h"
 
 static const char HELP[] =
     "/reset  forget the conversation\n"
@@ -181,8 +182,8 @@ static void converse(conversation *c) {
 int talk(const char *bundle, const options *chosen) {
   char error[MESSAGE_BYTES] = "";
   conversation c = {.chosen = chosen, .open = engine_open(bundle, chosen->threads)};
-  if (c.open.info.task == EB_TASK_EMBED) {
-    int status = embed(&c.open, chosen);
+  if (c.open.info.task != EB_TASK_GENERATE) {
+    int status = c.open.info.task == EB_TASK_RUN ? tensors_filter(&c.open) : embed(&c.open, chosen);
     engine_close(&c.open);
     return status;
   }
