@@ -1,0 +1,165 @@
+"""A torch module with ternary layers → an ONNX file whose operators edgebit compiles and onnxruntime runs."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+import torch
+from onnxscript.values import Op
+from torch import Tensor, nn
+
+from edgebit.errors import GraphError
+from edgebit.graph import operators
+from edgebit.nn.layers import BitConv2d, BitLinear
+from edgebit.nn.quantize import activation_codes, weight_trits
+
+_LARGEST_FILE = 1 << 30  # bytes; protobuf ends at 2 GB: larger weights stand beside the file
+
+
+@torch.library.custom_op("edgebit::bit_linear", mutates_args=())
+def bit_linear(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+    """ai.edgebit::BitLinear of packed trits [N, K/4]."""
+    fields = torch.stack([(weight >> shift) & 3 for shift in (0, 2, 4, 6)], -1)
+    trits = fields.reshape(weight.shape[0], -1).to(torch.float32) - 1
+    codes, scale = activation_codes(x)
+    return nn.functional.linear(codes, trits) * (weight_scale / scale)
+
+
+@bit_linear.register_fake
+def _(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+def _signature() -> onnx.defs.OpSchema:
+    parameter, schema = onnx.defs.OpSchema.FormalParameter, onnx.defs.OpSchema
+    inputs = [("x", "float"), ("weight", "uint8"), ("weight_scale", "float")]
+    return schema(
+        operators.BitLinear.name,
+        operators.DOMAIN,
+        operators.DOMAIN_VERSION,
+        inputs=[parameter(name, f"tensor({dtype})") for name, dtype in inputs],
+        outputs=[parameter("y", "tensor(float)")],
+    )
+
+
+_OPAQUE = Op(operators.edgebit_opset, operators.BitLinear.name, op_schema=_signature())
+"""A node without a body: torch's exporter would inline that of a function, and does it wrongly."""
+
+
+def _bit_linear_node(x: Any, weight: Any, weight_scale: Any) -> Any:
+    return _OPAQUE(x, weight, weight_scale)
+
+
+class _Packed(nn.Module):
+    """A ternary layer as it is exported: its trits, four to a byte."""
+
+    def __init__(self, layer: BitLinear | BitConv2d) -> None:
+        super().__init__()
+        self.layer = [layer]  # not a submodule: its master weights are not exported
+        if layer.bias is not None:
+            self.bias = layer.bias
+        trits, multiplier = weight_trits(layer.matrix().detach())
+        self.register_buffer("weight", pack_trits(trits))
+        self.register_buffer("weight_scale", multiplier)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer[0]
+        rows = layer.patches(x) if isinstance(layer, BitConv2d) else x
+        if rows.shape[-1] % 4:  # the operator has whole bytes of trits; zeros change neither scale nor sum
+            rows = nn.functional.pad(rows, (0, -rows.shape[-1] % 4))
+        return layer.finish(torch.ops.edgebit.bit_linear(rows, self.weight, self.weight_scale))
+
+
+def pack_trits(trits: Tensor) -> Tensor:
+    """[N, K] of -1, 0, 1 → uint8 [N, ceil(K/4)]: two bits each, low bits first, code = value + 1."""
+    codes = nn.functional.pad((trits + 1).to(torch.uint8), (0, -trits.shape[1] % 4), value=1)
+    fields = codes.reshape(codes.shape[0], -1, 4)
+    return fields[..., 0] | fields[..., 1] << 2 | fields[..., 2] << 4 | fields[..., 3] << 6
+
+
+def export_torch(
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[Tensor],
+    path: str | os.PathLike[str],
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> Path:
+    """Write ``module`` as it is in eval mode to the .onnx file ``path`` and return it.
+
+    Shapes are those of ``example_inputs``, a batch of more than one included. ``module`` itself stays as it is.
+    onnxruntime runs the file too, with the values of torch within a few float32 roundings. Raises GraphError
+    with torch's reason where the module cannot be exported.
+    """
+    file = Path(path)
+    if file.suffix != ".onnx":
+        raise GraphError(f"{file}: name a file that ends in .onnx")
+    inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
+    model = _exported(_packed(module), inputs, input_names, output_names)
+    model.functions.update({function.identifier(): function for function in operators.functions()})
+    model.opset_imports[operators.DOMAIN] = operators.DOMAIN_VERSION
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    is_large = sum(tensor.nbytes for tensor in tensors if tensor is not None) > _LARGEST_FILE
+    try:
+        ir.save(model, file, external_data=f"{file.name}.data" if is_large else None)
+    except OSError as error:
+        raise GraphError(f"{file}: cannot be written ({error.strerror or error})") from error
+    return file
+
+
+def _packed(module: nn.Module) -> nn.Module:
+    """A copy of the module in eval mode with packed layers."""
+    whole = nn.Sequential(copy.deepcopy(module)).eval()
+    for parent in list(whole.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BitLinear | BitConv2d):
+                setattr(parent, name, _Packed(child))
+    return whole[0]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without what the exporter says of packages that are not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _exported(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+) -> ir.Model:
+    table: dict[Any, Any] = {torch.ops.edgebit.bit_linear.default: _bit_linear_node}
+    try:
+        with _silent(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                inputs,
+                dynamo=True,
+                opset_version=operators.OPSET_VERSION,
+                custom_translation_table=table,
+                input_names=input_names,
+                output_names=output_names,
+                verbose=False,
+            )
+    except Exception as error:  # torch.export and the exporter raise what their parts do
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise GraphError(f"{type(module).__name__}: torch.onnx.export cannot export it: {reason}") from error
+    assert program is not None
+    return program.model

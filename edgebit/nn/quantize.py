@@ -1,0 +1,47 @@
+"""The quantisers of BitNet b1.58 (SPEC 1.3) with straight-through gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LARGEST_CODE, SMALLEST_CODE = 127, -128
+SMALLEST_SCALE = 1e-5
+
+
+class _Round(torch.autograd.Function):
+    """To the nearest integer of a range, ties to even; the gradient passes as if nothing had been rounded."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, low: int, high: int) -> Tensor:
+        return x.round().clamp(low, high)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> tuple[Any, None, None]:
+        return gradients[0], None, None
+
+
+def activation_codes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 codes (as floats) of each row of the last dimension, and the scale [..., 1] they were multiplied by."""
+    scale = LARGEST_CODE * x.detach().abs().amax(-1, keepdim=True).clamp(min=SMALLEST_SCALE).reciprocal()
+    return _Round.apply(x * scale, SMALLEST_CODE, LARGEST_CODE), scale
+
+
+def weight_trits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Trits (as floats) of a whole weight, and the multiplier [1] that gives them back its size (absmean)."""
+    scale = weight.detach().abs().mean().clamp(min=SMALLEST_SCALE).reciprocal()
+    return _Round.apply(weight * scale, -1, 1), scale.reciprocal().reshape(1)
+
+
+def ternary_linear(x: Tensor, weight: Tensor) -> Tensor:
+    """``x`` [..., K] float32 times a float master ``weight`` [N, K], both quantised: [..., N].
+
+    The values are those of the compiled model, training included: sums of products of codes and trits are
+    whole numbers below 2²⁴, which float32 holds exactly, up to K = 131072.
+    """
+    codes, scale = activation_codes(x)
+    trits, multiplier = weight_trits(weight)
+    return functional.linear(codes, trits) * (multiplier / scale)
