@@ -65,8 +65,6 @@ class _Packed(nn.Module):
     def __init__(self, layer: BitLinear | BitConv2d) -> None:
         super().__init__()
         self.layer = [layer]  # not a submodule: its master weights are not exported
-        if layer.bias is not None:
-            self.bias = layer.bias
         trits, multiplier = weight_trits(layer.matrix().detach())
         self.register_buffer("weight", pack_trits(trits))
         self.register_buffer("weight_scale", multiplier)

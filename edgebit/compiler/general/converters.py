@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tvm
 from tvm import relax
 from tvm.relax import op
 
@@ -69,10 +70,35 @@ def _gelu(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -
     return op.multiply(op.multiply(x, half), op.add(gate, one))
 
 
+def _gather(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    """Slices along an axis. Indices count from the end where they are negative, and are held inside the axis
+    where they are wrong: nothing outside is ever read.
+    """
+    x, indices = inputs[:2]
+    axis = attributes.get("axis", 0) % _rank(x)
+    size = int(x.ty.shape.values[axis])
+    if isinstance(indices, tvm.ir.GenericConst):
+        known = indices.value.numpy()
+        if known.size and not -size <= known.min() <= known.max() < size:
+            raise CompileError(f"indices {known.min()} to {known.max()} of an axis of {size}")
+        return op.take(x, relax.const(np.where(known < 0, known + size, known)), axis, mode="clip")
+    length = relax.const(np.array(size, indices.ty.dtype))
+    zero = relax.const(np.array(0, indices.ty.dtype))
+    counted = builder.emit(op.where(op.less(indices, zero), op.add(indices, length), indices))
+    return op.take(x, counted, axis, mode="clip")
+
+
+def _unchecked(_: relax.BlockBuilder, __: Inputs, ___: Attributes) -> Any:
+    raise CompileError("its indices are not checked where it runs: write it with Gather, Slice or Where")
+
+
+_UNCHECKED = ("GatherElements", "GatherND", "ScatterElements", "ScatterND")
 _TERNARY = ("QuantizeActivation", "TernaryMatMulInteger", "DequantizeAccumulator", "BitLinear")
 
 GENERAL_CONVERTERS: Converters = {
     **{(EDGEBIT_DOMAIN, name): CONVERTERS[EDGEBIT_DOMAIN, name] for name in _TERNARY},
+    **{("", name): _unchecked for name in _UNCHECKED},
+    ("", "Gather"): _gather,
     ("", "LayerNormalization"): _layer_normalization,
     ("", "RMSNormalization"): _rms_normalization,
     ("", "BatchNormalization"): _batch_normalization,

@@ -20,7 +20,8 @@ def legalize(module: tvm.IRModule) -> tvm.IRModule:
 
     Raises CompileError naming the node that has no such form.
     """
-    linear = tvm.IRModule({"main": FuseLinear()(module["main"])})
+    linear = module.clone()
+    linear["main"] = FuseLinear()(module["main"])
     lowered = tvm.ir.transform.Sequential(
         [
             relax.transform.DeadCodeElimination(),

@@ -107,6 +107,7 @@ class GraphPlanner:
     def kept_zeros(self, name: str, size: int) -> InArena:
         """Memory of one's own, zero before the first run: who fills part of it finds the rest still zero."""
         buffer = self.arena.buffer(name, size)
+        buffer.touch(0)
         self.kept.append(buffer)
         return InArena(buffer)
 
@@ -153,7 +154,6 @@ class GraphPlanner:
         """Outputs live to the end, memory of one's own all the time."""
         self.arena.touch(operands, self.time + 1)
         for buffer in self.kept:
-            buffer.touch(0)
             buffer.touch(self.time + 1)
 
     def _constant(self, expression: tvm.ir.GenericConst) -> Value:
