@@ -14,11 +14,16 @@ from edgebit.progress import SILENT, Progress
 from edgebit.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from torch.nn import Module
+
     from edgebit.model import Overrides
     from edgebit.model.packing import Packed
     from edgebit.runtime import Model
 
-__all__ = ["EdgebitError", "compile", "export", "load", "quantize", "wheel"]
+__all__ = ["EdgebitError", "compile", "export", "export_torch", "load", "quantize", "wheel"]
 __version__ = VERSION
 
 
@@ -93,6 +98,24 @@ def quantize(
     from edgebit.model.packing import pack_checkpoint
 
     return pack_checkpoint(model, output, progress, overrides or AS_THE_FILE_SAYS)
+
+
+def export_torch(
+    module: Module,
+    example_inputs: Tensor | Sequence[Tensor],
+    path: str | Path,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> Path:
+    """Write a torch module with layers of edgebit.nn to an .onnx file that `compile` takes.
+
+    Shapes are those of `example_inputs`. Needs the extra `edgebit[torch]`. Raises EdgebitError.
+    """
+    try:
+        from edgebit.nn import export_torch as export_module
+    except ImportError as error:
+        raise EdgebitError(f"export_torch needs torch ({error}): pip install 'edgebit[torch]'") from error
+    return export_module(module, example_inputs, path, input_names, output_names)
 
 
 def load(bundle: str | Path, threads: int | None = None) -> Model:

@@ -70,16 +70,19 @@ def canonical(statement: tirx.Stmt) -> tirx.Stmt:
 
     Raises CompileError naming the function or type that has none.
     """
-    return tvm_ffi.structural_map(
-        statement,
-        (
-            (tirx.Mul, _product),
-            ((tirx.Add, tirx.Sub), _sum),
-            (tirx.Cast, _cast),
-            (TensorLoad, _load),
-            (Call, _call),
-        ),
+    rules = (
+        (tirx.Mul, _product),
+        ((tirx.Add, tirx.Sub), _sum),
+        (tirx.Cast, _cast),
+        (TensorLoad, _load),
+        (Call, _call),
     )
+    try:
+        return tvm_ffi.structural_map(statement, rules)
+    except (
+        RuntimeError
+    ) as error:  # what a rule raises comes back as one: TVM passes on nothing but its sentence
+        raise CompileError(str(error)) from error
 
 
 def _dtype(expression: Expr) -> str:

@@ -37,7 +37,15 @@ class GraphMetadata:
     @classmethod
     def of_tensors(cls, name: str) -> GraphMetadata:
         """Of a graph without texts: tensors in, tensors out."""
-        return cls(name, TENSORS, 0, None, None, (), None)
+        return cls(
+            name=name,
+            family=TENSORS,
+            context_length=0,
+            bos_token_id=None,
+            eos_token_id=None,
+            stop_token_ids=(),
+            chat_template=None,
+        )
 
     def to_properties(self) -> dict[str, str]:
         values = {

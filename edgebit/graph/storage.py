@@ -74,6 +74,7 @@ def load(path: str | Path) -> OnnxModel:
         _check_tensor_versions(model, file)
         name = file.resolve().parent.name if file.name == MODEL_FILE else file.stem
         return OnnxModel(model, GraphMetadata.of_tensors(name), {})
+    _check_versions(model, file)
     metadata = _metadata(model, file)
     files = {
         name: (file.parent / name).read_bytes() for name in COMPANION_FILES if (file.parent / name).is_file()
@@ -147,8 +148,16 @@ def _check_tensor_versions(model: ir.Model, file: Path) -> None:
         )
     if versions.get(DOMAIN, DOMAIN_VERSION) != DOMAIN_VERSION:
         raise GraphError(
-            f"{file}: operator set {DOMAIN} version {versions[DOMAIN]}, expected {DOMAIN_VERSION}"
+            f"{file}: operator set {DOMAIN} version {versions[DOMAIN]}, expected {DOMAIN_VERSION}; "
+            "export it again"
         )
+    bodies = {(function.domain, function.name) for function in model.functions.values()}
+    for node in model.graph:
+        if node.domain == DOMAIN and (node.domain, node.op_type) not in bodies:
+            raise GraphError(
+                f"{file}: the function {DOMAIN}::{node.op_type} of node {node.name} is missing; "
+                "the file is cut off: export it again"
+            )
 
 
 def _check_external_data(model: ir.Model, file: Path) -> None:

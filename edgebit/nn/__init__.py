@@ -1,9 +1,9 @@
 """torch modules of ternary layers, and their way to ONNX. Needs the extra ``edgebit[torch]``.
 
-    model = nn.Sequential(BitConv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), BitLinear(2048, 10))
-    ...                                                       # train as any other module
-    edgebit.export_torch(model, (torch.zeros(1, 1, 8, 8),), "digits.onnx")
-    edgebit.compile("digits.onnx", "arm64", "digits-pi")
+model = nn.Sequential(BitConv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), BitLinear(2048, 10))
+...                                                       # train as any other module
+edgebit.export_torch(model, (torch.zeros(1, 1, 8, 8),), "digits.onnx")
+edgebit.compile("digits.onnx", "arm64", "digits-pi")
 """
 
 from edgebit.nn.export import export_torch

@@ -45,9 +45,9 @@ class BitLinear(nn.Module):
 
 
 class BitConv2d(nn.Module):
-    """A convolution of [B, C, H, W] as the ternary product of its patches: each patch is a row of its own scale.
+    """A convolution of [B, C, H, W] as the ternary product of its patches, each a row with its own scale.
 
-    Square or rectangular kernels, strides and zero padding; a weight [N, C, kH, kW] as torch.nn.Conv2d has it.
+    Kernel, stride and zero padding in both directions; a weight [N, C, kH, kW] as torch.nn.Conv2d has it.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class _Round(torch.autograd.Function):
 
 
 def activation_codes(x: Tensor) -> tuple[Tensor, Tensor]:
-    """int8 codes (as floats) of each row of the last dimension, and the scale [..., 1] they were multiplied by."""
+    """int8 codes (as floats) of each row of the last dimension, and the scale [..., 1] that made them."""
     scale = LARGEST_CODE * x.detach().abs().amax(-1, keepdim=True).clamp(min=SMALLEST_SCALE).reciprocal()
     return _Round.apply(x * scale, SMALLEST_CODE, LARGEST_CODE), scale
 

@@ -17,10 +17,20 @@ from .tensors import TensorInfo, as_view, to_bytes
 Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
 Texts = Union[str, Sequence[str]]
 
-WAYS = {  # by task: what a model for it does, and how
-    TASK_GENERATE: "answers texts: call generate or chat, or compile it with --pooling last or mean to embed",
-    TASK_EMBED: "makes embeddings and does not answer: call embed(texts)",
-    TASK_RUN: "computes tensors from tensors: call run(inputs)",
+DOES = {  # by task
+    TASK_GENERATE: "answers texts",
+    TASK_EMBED: "makes embeddings",
+    TASK_RUN: "computes tensors from tensors",
+}
+DOES_NOT = {
+    TASK_GENERATE: "does not answer",
+    TASK_EMBED: "makes no embeddings",
+    TASK_RUN: "computes no tensors",
+}
+WAY_OUT = {
+    TASK_GENERATE: "call generate or chat, or compile it with --pooling last or mean to embed",
+    TASK_EMBED: "call embed(texts)",
+    TASK_RUN: "call run(inputs)",
 }
 
 
@@ -179,7 +189,8 @@ class Model:
     def require_task(self, task: str) -> None:
         """Raises RuntimeModelError where the model is for something else ("generate", "embed", "run")."""
         if self.info.task != task:
-            raise RuntimeModelError(f"this model {WAYS[self.info.task]}")
+            own = self.info.task
+            raise RuntimeModelError(f"this model {DOES[own]} and {DOES_NOT[task]}: {WAY_OUT[own]}")
 
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""

@@ -126,12 +126,11 @@ int32_t eb_session_check(eb_session *session) {
 }
 
 int32_t eb_check_task(eb_session *session, enum eb_task task) {
-  static const char *const does[] = {"continues text", "makes embeddings", "computes tensors from tensors"};
-  static const char *const call[] = {"eb_evaluate", "eb_embed", "eb_run"};
+  static const char *const does[] = {"continues text", "makes embeddings", "computes tensors"};
+  static const char *const does_not[] = {"does not continue text", "makes no embeddings", "computes no tensors"};
   const enum eb_task own = eb_task_of(session->model->plan);
   if (own == task) return 0;
-  eb_message(session->error, sizeof session->error, "this model %s (%s), the call is for one that %s", does[own],
-             call[own], does[task]);
+  eb_message(session->error, sizeof session->error, "this model %s: it %s", does[own], does_not[task]);
   return EB_ERROR_TASK;
 }
 

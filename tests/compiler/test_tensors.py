@@ -1,0 +1,102 @@
+"""Graphs of tensors: what is planned, and what is refused with the node and the way out."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgebit.compiler.general import plan_graph
+from edgebit.compiler.plan import Space
+from edgebit.errors import CompileError
+from tests.tensor_graphs import mlp, small_graph
+
+
+def test_an_mlp_is_quantised_rows_ternary_products_and_loop_nests() -> None:
+    plan, weights = plan_graph(ir.from_proto(mlp()))
+    kernels = [step.kernel.name for step in plan.run]
+    assert kernels.count("quantize") == 2 and kernels.count("ternary_gemm_store") == 2
+    assert [str(tensor) for tensor in plan.inputs] == ["x: float32 [3, 20]"]
+    assert [str(tensor) for tensor in plan.outputs] == ["y: float32 [3, 10]"]
+    assert weights.size > 0 and plan.multiplications >= 3 * (20 * 48 + 48 * 10)
+
+
+def test_rows_that_are_padded_share_no_memory_with_anything() -> None:
+    """Their padding is zero from the start, and nobody writes it: not the step before, not the next run."""
+    plan, _ = plan_graph(ir.from_proto(mlp()))
+    padded = [step.buffers[1].offset for step in plan.run if step.label.endswith("pad_rows")]
+    others = [
+        buffer.offset
+        for step in plan.run
+        for buffer in step.buffers
+        if buffer.space is Space.ARENA and buffer.offset not in padded
+    ]
+    assert len(set(padded)) == 2
+    for start in padded:
+        assert not any(start <= offset < start + 3 * 64 * 4 for offset in others)
+
+
+@pytest.mark.parametrize(
+    ("node", "initializers", "shape", "complaint"),
+    [
+        (
+            helper.make_node("Relu", ["x"], ["y"]),
+            {},
+            ["batch", 4],
+            "dimension batch of .*is not fixed; export",
+        ),
+        (
+            helper.make_node("Sin", ["x"], ["y"], name="wave"),
+            {},
+            [2, 4],
+            "node wave.*function sin.*equal bits",
+        ),
+        (
+            helper.make_node("Mystery", ["x"], ["y"], name="odd", domain="com.example"),
+            {},
+            [2, 4],
+            r"node odd \(com.example::Mystery\): unknown operator",
+        ),
+        (
+            helper.make_node("Pow", ["x", "p"], ["y"], name="power"),
+            {"p": np.float32(2.3)},
+            [2, 4],
+            "node power.*power by 2.29.*Exp of a product",
+        ),
+        (
+            helper.make_node("GatherND", ["x", "i"], ["y"], name="pick"),
+            {"i": np.array([[0, 1]])},
+            [2, 4],
+            "node pick.*indices are not checked.*write it with Gather",
+        ),
+        (
+            helper.make_node("Gather", ["x", "i"], ["y"], name="row"),
+            {"i": np.array([0, 7])},
+            [2, 4],
+            "node row.*indices 0 to 7 of an axis of 2",
+        ),
+    ],
+)
+def test_what_cannot_be_compiled_names_the_node_and_the_way_out(
+    node: onnx.NodeProto, initializers: dict[str, np.ndarray], shape: list[object], complaint: str
+) -> None:
+    model = small_graph([node], initializers, shape)
+    with pytest.raises(CompileError, match=complaint) as caught:
+        plan_graph(ir.from_proto(model))
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_of_other_types_are_refused() -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, [2])],
+        [helper.make_tensor_value_info("y", TensorProto.DOUBLE, [2])],
+        [numpy_helper.from_array(np.float64(1), "unused")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)])
+    with pytest.raises(CompileError, match="graph input x: DOUBLE values"):
+        plan_graph(ir.from_proto(model))

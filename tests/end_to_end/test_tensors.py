@@ -1,0 +1,185 @@
+"""Graphs of tensors as bundles: values, bits on every tier, interfaces, self-test, refusals."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+
+import edgebit
+from edgebit.errors import UsageError
+from edgebit.host_library import fits_here
+from edgebit.runtime import Model, RuntimeModelError
+from edgebit.runtime.doctor import examine
+from edgebit.schedules.tier import TIERS, tiers_of
+from tests.tensor_graphs import everything, mlp
+
+Floats = npt.NDArray[np.float32]
+IMAGES: Floats = np.random.default_rng(3).standard_normal((2, 3, 8, 8)).astype(np.float32)
+ROWS: Floats = np.random.default_rng(4).standard_normal((3, 20)).astype(np.float32)
+
+# Prints the tier and the bits of all outputs; runs under every Python.
+PROGRAM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from edgebit_runtime import load
+with load(sys.argv[1], threads=int(sys.argv[2])) as model:
+    outputs = model.run(bytes.fromhex(sys.argv[3]))
+    print(model.info.tier, b"".join(value.tobytes() for value in outputs.values()).hex())
+"""
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of `everything`, with the graph beside it."""
+    folder = tmp_path_factory.mktemp("tensors")
+    onnx.save(everything(), folder / "classifier.onnx")
+    return edgebit.compile(folder / "classifier.onnx", "host", folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mlp")
+    onnx.save(mlp(), folder / "mlp.onnx")
+    return edgebit.compile(folder / "mlp.onnx", "host", folder / "bundle")
+
+
+def reference(bundle: Path, **inputs: Floats) -> list[npt.NDArray[np.generic]]:
+    (file,) = bundle.parent.glob("*.onnx")
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return [np.asarray(value) for value in session.run(None, inputs)]
+
+
+def test_outputs_are_those_of_onnxruntime(classifier: Path) -> None:
+    y, best = reference(classifier, x=IMAGES)
+    with edgebit.load(classifier) as model:
+        outputs = model.run({"x": IMAGES})
+    assert np.abs(np.asarray(outputs["y"]) - y).max() < 1e-5
+    assert outputs["best"].tolist() == best.tolist()
+
+
+def test_a_ternary_model_has_the_bits_of_onnxruntime(tiny: Path) -> None:
+    """Integer sums are exact, and a scale is one product and one division everywhere."""
+    (y,) = reference(tiny, x=ROWS)
+    with edgebit.load(tiny) as model:
+        for _ in range(2):  # nothing of the first run is left in the second
+            assert np.asarray(model.run(ROWS)["y"]).tobytes() == y.tobytes()
+
+
+def test_bits_are_the_same_on_every_tier_and_with_every_number_of_threads(classifier: Path) -> None:
+    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
+    runs = [(tier, threads) for tier in tiers for threads in (1, 3)]
+    said = [run_program(classifier, threads, IMAGES, EDGEBIT_TIER=tier) for tier, threads in runs]
+    assert [line.split()[0] for line in said] == [tier for tier, _ in runs]
+    assert len({line.split()[1] for line in said}) == 1
+
+
+def run_program(bundle: Path, threads: int, inputs: Floats, **environment: str) -> str:
+    command = [sys.executable, "-c", PROGRAM, str(bundle), str(threads), inputs.tobytes().hex()]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.arm
+def test_arm64_gives_the_same_bits(tiny: Path, tmp_path: Path, arm_python: Path) -> None:
+    bundle = edgebit.compile(tiny.parent / "mlp.onnx", "arm64", tmp_path / "bundle")
+    here = run_program(tiny, 1, ROWS).split()[1]
+    for cpu in ("cortex-a53", "max"):
+        command = [str(arm_python), "-c", PROGRAM, str(bundle), "2", ROWS.tobytes().hex()]
+        done = subprocess.run(
+            command, env={**os.environ, "EB_CPU": cpu}, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split()[1] == here
+
+
+@pytest.mark.parametrize(
+    "kind", ["numpy", "array", "bytes", "flat list", "nested list", "tuple of a mapping"]
+)
+def test_inputs_are_what_python_has(tiny: Path, kind: str) -> None:
+    given = {
+        "numpy": ROWS,
+        "array": array("f", ROWS.ravel().tolist()),
+        "bytes": ROWS.tobytes(),
+        "flat list": ROWS.ravel().tolist(),
+        "nested list": ROWS.tolist(),
+        "tuple of a mapping": {"x": tuple(map(tuple, ROWS.tolist()))},
+    }[kind]
+    with edgebit.load(tiny) as model:
+        assert model.run(given)["y"].tobytes() == model.run(ROWS)["y"].tobytes()
+        assert np.shape(model.run(given)["y"].tolist()) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"z": ROWS}, r"no input 'z': the model has x \(float32 \[3, 20\]\)"),
+        ({}, "an input is missing"),
+        (ROWS.astype(np.float64), "input x has elements of format 'd', 8 bytes each: expected float32"),
+        (ROWS.T.copy(), r"input x has shape \[20, 3\]: expected float32 \[3, 20\], 240 bytes"),
+        (ROWS.tobytes()[:-1], "input x has 239 bytes"),
+        ([[1.0, 2.0]], r"input x has shape \[1, 2\]: expected float32 \[3, 20\]"),
+        ([["a"] * 20] * 3, "input x holds what is no float32"),
+        ("text", "input x"),
+        (None, "input x"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(tiny: Path, given: object, complaint: str) -> None:
+    with edgebit.load(tiny) as model, pytest.raises(RuntimeModelError, match=complaint) as caught:
+        model.run(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_for_texts_and_for_tensors_refuse_each_other(tiny: Path) -> None:
+    with edgebit.load(tiny) as model:
+        assert model.info.task == "run"
+        for call in (lambda: list(model.generate("hello")), lambda: model.embed("hello")):
+            with pytest.raises(RuntimeModelError, match=r"computes tensors from tensors and .*: call run"):
+                call()
+        refuse_natively(model)
+
+
+def refuse_natively(model: Model) -> None:
+    """The C functions that append tokens, and a null pointer for an input."""
+    engine = model._engine
+    library, session = engine._library, engine._open()
+    ids = (ctypes.c_int32 * 1)(0)
+    assert library.eb_evaluate(session, ids, 1) == -6
+    assert b"computes tensors" in library.eb_session_error(session)
+    assert library.eb_run(session, None, None) == -1
+    assert b"input x is a null pointer" in library.eb_session_error(session)
+
+
+def test_doctor_knows_its_outputs_and_finds_others(tiny: Path, tmp_path: Path) -> None:
+    report = examine(tiny)
+    assert not report.faults and report.runs
+    program = subprocess.run(
+        [str(tiny / "edgebit-run"), "--doctor"], capture_output=True, text=True, check=True
+    )
+    assert program.stdout.splitlines()[-1].startswith("right: ")
+
+
+def test_edgebit_run_filters_bytes(tiny: Path) -> None:
+    with edgebit.load(tiny) as model:
+        expected = model.run(ROWS)["y"].tobytes()
+    program = [str(tiny / "edgebit-run")]
+    assert subprocess.run(program, input=ROWS.tobytes(), capture_output=True, check=True).stdout == expected
+    for data, complaint in (
+        (ROWS.tobytes()[:-4], "ends within input x"),
+        (bytes(244), "more than the inputs"),
+    ):
+        done = subprocess.run(program, input=data, capture_output=True, check=False)
+        assert done.returncode == 1 and complaint in done.stderr.decode()
+
+
+def test_options_of_language_models_are_refused(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="context, head and kv are of language models"):
+        edgebit.compile(tiny.parent / "mlp.onnx", "host", tmp_path / "bundle", context=16)

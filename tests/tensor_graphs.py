@@ -1,0 +1,117 @@
+"""Small graphs of tensors, with and without ternary operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edgebit.graph import operators
+
+Array = npt.NDArray[Any]
+
+
+def packed(trits: Array) -> Array:
+    """[N, K] of -1, 0, 1 → uint8 [N, K/4]."""
+    codes = (trits + 1).astype(np.uint8)
+    return codes[:, 0::4] | codes[:, 1::4] << 2 | codes[:, 2::4] << 4 | codes[:, 3::4] << 6
+
+
+def model_of(
+    nodes: Sequence[onnx.NodeProto],
+    initializers: Mapping[str, Array],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+) -> onnx.ModelProto:
+    tensors = [numpy_helper.from_array(np.asarray(value), name) for name, value in initializers.items()]
+    graph = helper.make_graph(list(nodes), "tensors", list(inputs), list(outputs), tensors)
+    return helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", 23), helper.make_opsetid(operators.DOMAIN, 1)],
+        functions=[operator.to_function_proto() for operator in operators.OPERATORS],
+        ir_version=10,
+    )
+
+
+def small_graph(
+    nodes: Sequence[onnx.NodeProto], initializers: Mapping[str, Array], shape: Sequence[Any]
+) -> onnx.ModelProto:
+    """Float input x of ``shape``, output y."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    return model_of(nodes, initializers, [x], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+
+
+def mlp() -> onnx.ModelProto:
+    """x [3, 20] → BitLinear 48 → Relu → BitLinear 10 → y: sizes that are no multiples of 64 and 16."""
+    generator = np.random.default_rng(5)
+    initializers = {
+        "w1": packed(generator.integers(-1, 2, (48, 20))),
+        "s1": np.array([0.3], np.float32),
+        "w2": packed(generator.integers(-1, 2, (10, 48))),
+        "s2": np.array([0.2], np.float32),
+    }
+    domain = operators.DOMAIN
+    nodes = [
+        helper.make_node("BitLinear", ["x", "w1", "s1"], ["h"], name="first", domain=domain),
+        helper.make_node("Relu", ["h"], ["hidden"], name="relu"),
+        helper.make_node("BitLinear", ["hidden", "w2", "s2"], ["y"], name="second", domain=domain),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [3, 20]), ("y", [3, 10]))
+    )
+    return model_of(nodes, initializers, [x], [y])
+
+
+def everything() -> onnx.ModelProto:
+    """A classifier of two images with many kinds of operators: outputs y (floats) and best (int64)."""
+    generator = np.random.default_rng(7)
+
+    def normal(*shape: int) -> Array:
+        return generator.standard_normal(shape).astype(np.float32)
+
+    initializers: dict[str, Array] = {
+        "kernel": normal(8, 3, 3, 3),
+        "bias": normal(8),
+        "gamma": normal(8),
+        "beta": normal(8),
+        "mean": normal(8),
+        "variance": generator.random(8).astype(np.float32) + np.float32(0.5),
+        "rows": np.array([2, 8, 36]),
+        "flat": np.array([2, -1]),
+        "w1": packed(generator.integers(-1, 2, (50, 36))),
+        "s1": np.array([0.1], np.float32),
+        "w2": packed(generator.integers(-1, 2, (128, 400))),
+        "s2": np.array([0.05], np.float32),
+        "scale": normal(128),
+        "shift": normal(128),
+        "matrix": normal(10, 128) * np.float32(0.1),
+        "last": np.array(-1),
+    }
+    domain = operators.DOMAIN
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel", "bias"], ["c"], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        helper.make_node("BatchNormalization", ["c", "gamma", "beta", "mean", "variance"], ["n"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[3, 3], strides=[1, 1]),
+        helper.make_node("Reshape", ["p", "rows"], ["q"]),
+        helper.make_node("BitLinear", ["q", "w1", "s1"], ["b"], name="first", domain=domain),
+        helper.make_node("Gelu", ["b"], ["g"]),
+        helper.make_node("Reshape", ["g", "flat"], ["f"]),
+        helper.make_node("BitLinear", ["f", "w2", "s2"], ["d"], name="second", domain=domain),
+        helper.make_node("LayerNormalization", ["d", "scale", "shift"], ["l"]),
+        helper.make_node("Gemm", ["l", "matrix"], ["m"], transB=1),
+        helper.make_node("Softmax", ["m"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["best"], axis=1, keepdims=0),
+    ]
+    named = [
+        ("x", TensorProto.FLOAT, [2, 3, 8, 8]),
+        ("y", TensorProto.FLOAT, [2, 10]),
+        ("best", TensorProto.INT64, [2]),
+    ]
+    x, *outputs = (helper.make_tensor_value_info(*each) for each in named)
+    return model_of(nodes, initializers, [x], outputs)
