@@ -234,6 +234,8 @@ def _spaced_normalizer(parts: Sequence[Mapping[str, Any]]) -> tuple[Spaces, Pref
             prefix = Prefix.NORMALIZER
         elif kind == "NFC":
             nfc = True
+        elif kind == "Precompiled":
+            raise refuse("normalizer Precompiled: its character map works on grapheme clusters")
         else:
             raise refuse(f"normalizer {_described(part)} is not supported")
     if prefix and not spaces:
@@ -242,7 +244,7 @@ def _spaced_normalizer(parts: Sequence[Mapping[str, Any]]) -> tuple[Spaces, Pref
 
 
 def _described(part: Mapping[str, Any]) -> str:
-    settings = {key: value for key, value in part.items() if key not in ("type", "precompiled_charsmap")}
+    settings = {key: value for key, value in part.items() if key != "type"}
     return f"{part['type']} {json.dumps(settings, ensure_ascii=False)}" if settings else str(part["type"])
 
 

@@ -145,7 +145,7 @@ def rebuilt(name: str, **parts: Any) -> bytes:
     return make.content(tokenizer)
 
 
-REPLACE = normalizers.Replace(" ", spaced.SPACES)
+CHARACTER_MAP = bytes([4, 0, 0, 0, 0, 0, 0, 0, 0])  # a trie of one unit, a text
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,10 @@ REPLACE = normalizers.Replace(" ", spaced.SPACES)
             "Prepend normalizer without",
         ),
         (lambda: rebuilt("llama2", normalizer=normalizers.NFKC()), "normalizer NFKC is not supported"),
+        (
+            lambda: rebuilt("unigram", normalizer=normalizers.Precompiled(CHARACTER_MAP)),
+            "normalizer Precompiled: its character map works on grapheme clusters",
+        ),
         (
             lambda: rebuilt("llama2", normalizer=normalizers.Replace("''", '"')),
             r"normalizer Replace \{.*\} is not supported",
