@@ -4,7 +4,8 @@ others' layout, without a quantization_config.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True)
 class Products:
     """``shards``: groups of rows that share a scale, 0: every row has its own; ``group``: columns that do,
-    0: all.
+    0: all. ``sizes``: other than hidden size 128, intermediate size 192.
     """
 
     config: type[PreTrainedConfig]
     dtype: torch.dtype
     shards: int
     group: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 PRODUCTS = {
@@ -43,10 +45,12 @@ PRODUCTS = {
 
 
 def write_products(folder: Path, products: Products, seed: int = 0) -> Path:
-    """Write the checkpoint into ``folder`` and return it; hidden size 128, intermediate size 192."""
+    """Write the checkpoint into ``folder`` and return it."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
-    model = AutoModelForCausalLM.from_config(products.config(**SIZES), dtype=products.dtype)
+    model = AutoModelForCausalLM.from_config(
+        products.config(**{**SIZES, **products.sizes}), dtype=products.dtype
+    )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("_proj.weight"):

@@ -12,11 +12,36 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint, open_checkpoint, unpack_codes
+from edgebit.model import (
+    EMBEDDING,
+    LM_HEAD,
+    Checkpoint,
+    TernaryTensor,
+    open_checkpoint,
+    unpack_codes,
+)
 
 Array = npt.NDArray[Any]
 Kinds = gguf.GGMLQuantizationType
 I2_S = 36  # a type of bitnet.cpp, which the gguf package does not know
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A type with a scale for each group of columns; ``fifths``: five trits a byte."""
+
+    number: int
+    group: int
+    fifths: bool = False
+
+
+Q2_0, Q2_0_OF_128, PQ2_0, PTQ1_0 = 1042, 1043, 1142, 1143  # keys; the second has the number of the first
+GROUPS = {
+    Q2_0: Groups(42, 64),
+    Q2_0_OF_128: Groups(42, 128),
+    PQ2_0: Groups(142, 128),
+    PTQ1_0: Groups(143, 128, fifths=True),
+}
 
 NAMES: Mapping[str, str] = {
     "self_attn.q_proj": "attn_q",
@@ -66,9 +91,10 @@ def write_gguf(folder: Path, path: Path, recipe: Recipe) -> Path:
     for key, value in (facts(checkpoint, recipe.architecture) | recipe.metadata).items():
         add(writer, key, value)
     for name, values, kind in tensors(checkpoint, recipe):
-        if kind == I2_S:
-            data = i2s(values, recipe.i2s_block).view(np.int8)
-            writer.add_tensor(name, data, raw_shape=values.shape, raw_dtype=I2_S)
+        if kind == I2_S or kind in GROUPS:
+            data = i2s(values, recipe.i2s_block) if kind == I2_S else in_groups(values, kind)
+            number = GROUPS[kind].number if kind in GROUPS else I2_S
+            writer.add_tensor(name, data.view(np.int8), raw_shape=values.shape, raw_dtype=number)
         else:
             writer.add_tensor(name, gguf.quantize(values, kind), raw_dtype=kind)
     for name, values in recipe.vectors.items():
@@ -126,12 +152,37 @@ def tensors(checkpoint: Checkpoint, recipe: Recipe) -> list[tuple[str, Array, in
             out.append((f"blk.{layer}.{NAMES[norm]}.weight", values, recipe.norms))
         for linear in config.projections:
             matrix = checkpoint.projection(f"model.layers.{layer}.{linear}")
-            values = unpack_codes(matrix.packed()) * matrix.scale
+            values = products(matrix)
             values = recipe.masters.get(f"layers.{layer}.{linear}.weight", values).astype(np.float32)
             if recipe.permute and linear in ("self_attn.q_proj", "self_attn.k_proj"):
                 values = interleave(values, config.head_dim)
             out.append((f"blk.{layer}.{NAMES[linear]}.weight", values, recipe.projections))
     return out
+
+
+def products(matrix: TernaryTensor) -> Array:
+    """Scales times trits."""
+    scales = np.atleast_2d(matrix.scales)
+    every = np.repeat(scales, matrix.shape[1] // scales.shape[1], axis=1)
+    return unpack_codes(matrix.packed()) * every
+
+
+def in_groups(values: Array, kind: int) -> npt.NDArray[np.uint8]:
+    """Groups of columns with a float16 scale each (SPEC 3), the largest magnitude in them."""
+    group, ternary_bytes = GROUPS[kind].group, GROUPS[kind].fifths
+    blocks = values.reshape(-1, group)
+    scales = np.abs(blocks).max(axis=1).astype(np.float16)
+    codes = (np.sign(blocks) + 1).astype(np.uint8)
+    scale_bytes = scales[:, None].view(np.uint8)
+    if not ternary_bytes:
+        quads = codes.reshape(len(codes), -1, 4) << np.array([0, 2, 4, 6], np.uint8)
+        return np.concatenate([scale_bytes, np.bitwise_or.reduce(quads, axis=2)], axis=1)
+    parts = []
+    for first, width, digits in ((0, 16, 5), (80, 8, 5), (120, 2, 4)):
+        trits = codes[:, first : first + width * digits].reshape(len(codes), digits, width).astype(int)
+        number = sum(trits[:, n] * 3 ** (4 - n) for n in range(digits))
+        parts.append(((number * 256 + 242) // 243).astype(np.uint8))
+    return np.concatenate([*parts, scale_bytes], axis=1)
 
 
 def floats(checkpoint: Checkpoint, name: str) -> Array:

@@ -208,7 +208,6 @@ def test_a_folder_stands_for_its_one_file_and_several_are_listed(packed: Path, t
         (38, "type TL1, which is laid out for one build of bitnet.cpp"),
         (39, "type TL2 or MXFP4"),
         (12, "type Q4_K, which holds more than three values"),
-        (42, "type Q2_0, which has a scale for every group"),
         (99, "type 99, which edgebit does not know; it reads F32"),
     ],
 )
@@ -254,8 +253,9 @@ def test_files_with_random_damage_are_an_error_or_a_model(packed: Path, tmp_path
 
 
 def test_every_type_that_is_read_has_the_size_the_gguf_package_gives_it() -> None:
+    unknown = (I2_S, 42, 142, 143)  # to the package
     for number, kind in TENSOR_TYPES.items():
-        if number != I2_S:
+        if number not in unknown:
             assert (kind.block, kind.size) == gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(number)]
             assert gguf.GGMLQuantizationType(number).name == kind.name
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from edgebit.errors import CheckpointWarning, ConfigError
 from edgebit.model.config import ModelConfig, config_from
-from edgebit.model.gguf.container import GgufFile
+from edgebit.model.gguf.container import GgufFile, GgufTensor
 from edgebit.model.gguf.metadata import Metadata
+from edgebit.model.gguf.tensor_types import GROUP_TYPES, TQ1_0, TQ2_0
+from edgebit.model.gguf.trits import ternary_tensor
 from edgebit.model.overrides import Overrides
 
 
@@ -19,6 +21,7 @@ class Architecture:
     """``name``: general.architecture. ``model``: the architecture in transformers' words. ``activation``:
     what the feed-forward computes where the file does not say. ``permuted``: whether rows of query and key
     projections are in the order of llama.cpp's interleaved rotation. ``model_type``: as of config.json.
+    ``activation_quantization``: None where files of the architecture may be models of either kind.
     """
 
     name: str
@@ -26,6 +29,7 @@ class Architecture:
     activation: str
     permuted: bool = False
     model_type: str | None = None
+    activation_quantization: str | None = "int8"
 
     @property
     def takes_masters(self) -> bool:
@@ -41,7 +45,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         Architecture("bitnet-b1.58", "BitNetForCausalLM", "relu2"),
         Architecture("bitnet-25", "BitNetForCausalLM", "relu2"),
         Architecture("bitnet", "BitNetForCausalLM", "silu"),
-        Architecture("llama", "LlamaForCausalLM", "silu", permuted=True),
+        Architecture("llama", "LlamaForCausalLM", "silu", permuted=True, activation_quantization=None),
+        # PrismML's Ternary-Bonsai: groups of 64 or 128 columns, float activations.
+        Architecture("qwen3", "Qwen3ForCausalLM", "silu", activation_quantization="none"),
     )
 }
 # microsoft/bitnet-embedding-0.6b is "qwen3" with a norm before every projection.
@@ -72,14 +78,36 @@ def find_architecture(file: GgufFile, overrides: Overrides) -> Architecture:
         found = found or Architecture(name, "", "silu" if family == "llama" else "", family == "llama")
         return replace(found, model=_MODELS[family])
     assert found is not None
-    if found.model == _MODELS["llama"]:
+    return found
+
+
+def activation_quantization(file: GgufFile, architecture: Architecture, overrides: Overrides) -> str:
+    """ "int8" or "none": as is said, as models of the architecture are, or else by the scales: those of
+    groups are of models whose activations are floats. Warns where nothing tells.
+    """
+    if overrides.activation_quantization is not None:
+        return overrides.activation_quantization
+    if architecture.activation_quantization is not None:
+        return architecture.activation_quantization
+    if any(_has_group_scales(tensor) for tensor in _first_projections(file)):
+        return "none"
+    if overrides.model_family is None:
         warnings.warn(
-            f"{metadata.source}: the file does not say how activations are quantised; 8 bits per token are "
-            "taken, as of Falcon3-1.58bit and HF1BitLLM (not of TriLM); --model-family llama confirms it",
+            f"{file.path}: the file does not say how activations are quantised; 8 bits per token are taken, "
+            "as of Falcon3-1.58bit and HF1BitLLM; --activation-quantization says int8 or none (TriLM)",
             CheckpointWarning,
             stacklevel=3,
         )
-    return found
+    return "int8"
+
+
+def _first_projections(file: GgufFile) -> Iterator[GgufTensor]:
+    return (tensor for name, tensor in file.tensors.items() if name.startswith("blk.0."))
+
+
+def _has_group_scales(tensor: GgufTensor) -> bool:
+    blocks = tensor.dtype in (TQ1_0, TQ2_0) and ternary_tensor(tensor, 0).scales_shape != (1,)
+    return blocks or tensor.dtype in GROUP_TYPES
 
 
 def _embedder(name: str, metadata: Metadata) -> Architecture:
@@ -177,6 +205,12 @@ class _Keys:
         scaling = self.metadata.text(self.name("rope.scaling.type"), "none")
         if scaling != "none":
             raise self.error("rope.scaling.type", scaling, "no scaling of the rotary embedding")
+        for key in self.metadata.values:
+            if key.startswith("prism.hadamard."):
+                raise ConfigError(
+                    f"{self.metadata.source}: {key} says that activations go through a Hadamard transform "
+                    "(Bonsai 2), which edgebit does not compute; take the first Ternary-Bonsai"
+                )
         for key in ("expert_count", "attention.sliding_window"):
             if self.integer(key, 0) != 0:
                 raise self.error(key, self.integer(key), "0")

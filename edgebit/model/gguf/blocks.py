@@ -2,6 +2,7 @@
 
 Q8_0: 32 values in 34 bytes, float16 d and int8 q: d q. Q6_K: 256 values in 210 bytes, their low four bits
 ql[128], high two bits qh[64], int8 scales[16] (of 16 values each), float16 d: d scale (q - 32).
+Q2_0 and its kin: see group_trits.
 Source: dequantize_row_q8_0 and dequantize_row_q6_K of ggml.
 """
 
@@ -39,4 +40,20 @@ def _q6_k(stored: Bytes) -> Floats:
     return np.asarray(values * scales[..., None], np.float32)
 
 
-BLOCK_DECODERS: Mapping[str, Callable[[Bytes], Floats]] = {"Q8_0": _q8_0, "Q6_K": _q6_k}
+def _q2_0(group: int) -> Callable[[Bytes], Floats]:
+    def decode(stored: Bytes) -> Floats:
+        blocks = stored.reshape(-1, 2 + group // 4)
+        codes = (blocks[:, 2:, None] >> np.array([0, 2, 4, 6], np.uint8)) & np.uint8(3)
+        values = codes.reshape(-1, group).astype(np.int8) - np.int8(1)
+        return np.asarray(values * _float16(blocks[:, :2]), np.float32)
+
+    return decode
+
+
+BLOCK_DECODERS: Mapping[str, Callable[[Bytes], Floats]] = {
+    "Q8_0": _q8_0,
+    "Q6_K": _q6_k,
+    "Q2_0": _q2_0(64),
+    "Q2_0 of 128": _q2_0(128),
+    "PQ2_0": _q2_0(128),
+}

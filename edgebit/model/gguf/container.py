@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from edgebit.errors import CheckpointError
 from edgebit.model.gguf.blocks import BLOCK_DECODERS
 from edgebit.model.gguf.metadata import Metadata, Value
-from edgebit.model.gguf.tensor_types import TENSOR_TYPES, refusal
+from edgebit.model.gguf.tensor_types import LEGACY_TYPES, TENSOR_TYPES, refusal
 from edgebit.model.tensor_files import StoredTensor
 
 MAGIC = b"GGUF"
@@ -39,6 +39,7 @@ _LONGEST_TEXT = 1 << 24
 _MOST_DIMENSIONS = 4
 
 _KINDS = "<u1 <i1 <u2 <i2 <u4 <i4 <f4 ? text array <u8 <i8 <f8".split()  # by their numbers
+_Entry = tuple[str, tuple[int, ...], int, int]  # name, shape, number of the type, offset
 _TEXT, _ARRAY = _KINDS.index("text"), _KINDS.index("array")
 
 
@@ -92,6 +93,7 @@ class _Reader:
         self.path = path
         self.content = content
         self.position = len(MAGIC)
+        self.legacy: set[int] = set()
 
     def read(self) -> GgufFile:
         version = self.integer("<I", "the version")
@@ -106,6 +108,7 @@ class _Reader:
         if alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
             raise self.error(f"general.alignment is {alignment}, expected a power of two")
         start = -(-self.position // alignment) * alignment
+        self.legacy = self.legacy_numbers(entries, start)
         tensors: dict[str, GgufTensor] = {}
         for entry in entries:
             tensor = self.place(entry, start, alignment)
@@ -148,7 +151,7 @@ class _Reader:
         dtype = np.dtype(_KINDS[kind])
         return np.frombuffer(self.take(count * dtype.itemsize, key), dtype)
 
-    def tensor(self) -> tuple[str, tuple[int, ...], int, int]:
+    def tensor(self) -> _Entry:
         """Name, shape in numpy's order, number of the type, offset behind the start of the data."""
         name = self.text("a tensor's name", _LONGEST_NAME)
         dimensions = self.integer("<I", name)
@@ -157,9 +160,9 @@ class _Reader:
         shape = tuple(self.integer("<Q", name) for _ in range(dimensions))[::-1]
         return name, shape, self.integer("<I", name), self.integer("<Q", name)
 
-    def place(self, entry: tuple[str, tuple[int, ...], int, int], start: int, alignment: int) -> GgufTensor:
+    def place(self, entry: _Entry, start: int, alignment: int) -> GgufTensor:
         name, shape, number, offset = entry
-        kind = TENSOR_TYPES.get(number)
+        kind = LEGACY_TYPES[number] if number in self.legacy else TENSOR_TYPES.get(number)
         if kind is None:
             raise self.error(f"tensor {name} {refusal(number)}")
         size = kind.bytes(shape)
@@ -175,6 +178,24 @@ class _Reader:
                 f"the file ends {missing} bytes before tensor {name} does; it is truncated, download it again"
             )
         return GgufTensor(name, self.path, kind.name, shape, start + offset, size)
+
+    def legacy_numbers(self, entries: Sequence[_Entry], start: int) -> set[int]:
+        """Type numbers that this file uses for another, smaller type: a tensor of the type of today would
+        reach into the next one, or, where there is none, behind the end of the file.
+        """
+        offsets = sorted(offset for _, _, _, offset in entries)
+        end = len(self.content) - start
+        next_of = dict(zip(offsets, [*offsets[1:], end], strict=False))
+        found = set()
+        for number in LEGACY_TYPES:
+            those = [entry for entry in entries if entry[2] == number]
+            followed = [entry for entry in those if entry[3] != offsets[-1]]
+            for _, shape, _, offset in followed or those:  # the last may be cut off
+                today, legacy = TENSOR_TYPES[number].bytes(shape), LEGACY_TYPES[number].bytes(shape)
+                room = next_of[offset] - offset
+                if legacy and legacy <= room and (today is None or today > room):
+                    found.add(number)
+        return found
 
     def refuse_overlaps(self, tensors: Iterable[GgufTensor]) -> None:
         for first, second in pairwise(sorted(tensors, key=lambda tensor: tensor.offset)):

@@ -36,8 +36,13 @@ class TensorType:
 I2_S = "I2_S"
 TQ1_0 = "TQ1_0"
 TQ2_0 = "TQ2_0"
+Q2_0 = "Q2_0"
+Q2_0_OF_128 = "Q2_0 of 128"
+PQ2_0 = "PQ2_0"
+PTQ1_0 = "PTQ1_0"
 TERNARY_TYPES = (I2_S, TQ1_0, TQ2_0)
-TABLE_TYPES = (*FLOAT_DTYPES, "Q8_0", "Q6_K")
+GROUP_TYPES = (Q2_0, Q2_0_OF_128, PQ2_0, PTQ1_0)
+TABLE_TYPES = (*FLOAT_DTYPES, "Q8_0", "Q6_K", Q2_0, Q2_0_OF_128, PQ2_0)
 
 TENSOR_TYPES: Mapping[int, TensorType] = {
     0: TensorType("F32", 1, 4),
@@ -48,25 +53,32 @@ TENSOR_TYPES: Mapping[int, TensorType] = {
     34: TensorType(TQ1_0, 256, 54),
     35: TensorType(TQ2_0, 256, 66),
     36: TensorType(I2_S, 128, 32, trailer=32),
+    42: TensorType(Q2_0, 64, 18),
+    142: TensorType(PQ2_0, 128, 34),
+    143: TensorType(PTQ1_0, 128, 28),
 }
+# What files of PrismML hold under a number of another type; only the bytes between tensors tell.
+LEGACY_TYPES: Mapping[int, TensorType] = {42: TensorType(Q2_0_OF_128, 128, 34)}
+
+
+def tensor_type(name: str) -> TensorType:
+    """The type of that name."""
+    return next(kind for kind in (*TENSOR_TYPES.values(), *LEGACY_TYPES.values()) if kind.name == name)
+
 
 _FOR_ONE_BUILD = (
     "is laid out for one build of bitnet.cpp on one kind of processor; take the I2_S file of the same model, "
     "or its safetensors"
 )
-_GROUP_SCALES = "has a scale for every group of weights; edgebit reads one scale for a matrix"
 _NOT_TERNARY = (
     "holds more than three values; ternary weights come as "
-    f"{', '.join(TERNARY_TYPES)} (llama-quantize makes TQ2_0) or as floats"
+    f"{', '.join((*TERNARY_TYPES, Q2_0))} (llama-quantize makes TQ2_0) or as floats"
 )
 
 _REFUSED: Mapping[int, tuple[str, str]] = {
     37: ("I8_S", _NOT_TERNARY),
     38: ("TL1", _FOR_ONE_BUILD),
     39: ("TL2 or MXFP4", f"as TL2 {_FOR_ONE_BUILD}"),
-    42: ("Q2_0", _GROUP_SCALES),
-    142: ("PQ2_0", _GROUP_SCALES),
-    143: ("PTQ1_0", _GROUP_SCALES),
 }
 # By their numbers from 0 on, "-" where ggml gave a number up.
 _OTHERS = (

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
 from edgebit.model.gguf.container import GgufTensor
-from edgebit.model.gguf.tensor_types import I2_S, TENSOR_TYPES, TQ1_0
+from edgebit.model.gguf.tensor_types import I2_S, TQ1_0, tensor_type
 from edgebit.model.tensor_files import StoredTensor
 from edgebit.model.ternary import (
     TRITS_PER_BYTE,
@@ -39,6 +39,8 @@ from edgebit.model.ternary import (
 
 # absmean is never below 1e-5 (SPEC 1.3); real multipliers are 0.005 to 200 (a wrong sense included).
 _PLAUSIBLE_SCALES = (0.99e-5, 1e4)
+
+_BLOCK = 256  # weights of TQ1_0 and TQ2_0
 
 Words = npt.NDArray[np.uint32]
 
@@ -106,37 +108,55 @@ _NOT_I2S = (
 
 
 class BlockTrits(GgufTrits):
-    """Blocks of 256 with a float16 multiplier each; all blocks that are not zero have to have the same."""
+    """Blocks of 256 with a float16 multiplier each: the matrix has one ``scale`` where all blocks that are
+    not zero have the same.
+    """
 
     zero: ClassVar[bytes]  # a block of zero trits, without its multiplier
 
     @cached_property
     def scale(self) -> np.float32:
-        blocks = self._blocks(0, self.shape[0]).reshape(-1, len(self.zero) + 2)
-        scales = np.ascontiguousarray(blocks[:, -2:]).view("<f2")[:, 0].astype(np.float32)
-        if scales[0] == 0 or (scales != scales[0]).any():
-            used = (blocks[:, :-2] != np.frombuffer(self.zero, np.uint8)).any(axis=1)
-            scales = scales[used] if used.any() else np.ones(1, np.float32)
-        self._require_one(scales)
-        return np.float32(scales[0])
-
-    def _require_one(self, scales: Floats) -> None:
-        least, most = scales.min(), scales.max()
-        if not (least > 0 and np.isfinite(most)):
-            raise self._error(f"has multipliers from {least} to {most}, expected positive numbers")
+        least, most = self._range
         if least != most:
             raise self._error(
                 f"its blocks have multipliers from {least:.6g} to {most:.6g} (a spread of "
-                f"{most / least - 1:.2%}), edgebit reads one for a whole matrix; convert ternary weights, "
-                "not the floats they are made of"
+                f"{most / least - 1:.2%}), int8 activations need one for a whole matrix; if the model was "
+                "trained so, its activations are floats: --activation-quantization none"
             )
+        return least
+
+    @property
+    def scales(self) -> Floats:
+        return np.array([self._range[0]], np.float32) if self.scales_shape == (1,) else self._stored_scales()
+
+    @cached_property
+    def scales_shape(self) -> tuple[int, ...]:
+        least, most = self._range
+        return (1,) if least == most else (self.shape[0], self.shape[1] // _BLOCK)
+
+    @cached_property
+    def _range(self) -> tuple[np.float32, np.float32]:
+        """The smallest and the largest multiplier of a block that is not zero; 1 where all are."""
+        scales = self._stored_scales().reshape(-1)
+        if scales[0] == 0 or (scales != scales[0]).any():
+            codes = self._blocks(0, self.shape[0])[..., :-2].reshape(len(scales), -1)
+            used = (codes != np.frombuffer(self.zero, np.uint8)).any(axis=1)
+            scales = scales[used] if used.any() else np.ones(1, np.float32)
+        least, most = scales.min(), scales.max()
+        if not (least > 0 and np.isfinite(most)):
+            raise self._error(f"has multipliers from {least} to {most}, expected positive numbers")
+        return np.float32(least), np.float32(most)
+
+    def _stored_scales(self) -> Floats:
+        stored = np.ascontiguousarray(self._blocks(0, self.shape[0])[..., -2:])
+        return stored.view("<f2")[..., 0].astype(np.float32)
 
     def rows(self, begin: int, end: int) -> Bytes:
         blocks = self._blocks(begin, end)
         return self._unpack(np.ascontiguousarray(blocks[..., :-2]), begin).reshape(end - begin, -1)
 
     def _blocks(self, begin: int, end: int) -> Bytes:
-        kind = next(kind for kind in TENSOR_TYPES.values() if kind.name == self._stored.dtype)
+        kind = tensor_type(self._stored.dtype)
         rows, columns = self.shape
         return self._stored.raw().reshape(rows, columns // kind.block, kind.size)[begin:end]
 
@@ -163,7 +183,7 @@ class Tq1Trits(BlockTrits):
 
     def _unpack(self, quads: Bytes, begin: int) -> Bytes:
         parts = [
-            fields(_TQ1_CODES[n][np.ascontiguousarray(quads[..., a:b])].view("<u4"), 0)
+            fields(TQ1_CODES[n][np.ascontiguousarray(quads[..., a:b])].view("<u4"), 0)
             for a, b, digits in ((0, 32, 5), (32, 48, 5), (48, 52, 4))
             for n in range(digits)
         ]
@@ -171,7 +191,7 @@ class Tq1Trits(BlockTrits):
 
 
 _BYTES = np.arange(256)
-_TQ1_CODES = [((_BYTES * 3**n & 255) * 3 >> 8).astype(np.uint8) for n in range(5)]
+TQ1_CODES = [((_BYTES * 3**n & 255) * 3 >> 8).astype(np.uint8) for n in range(5)]
 
 
 class FloatTrits(TernaryTensor):
@@ -236,6 +256,21 @@ class HeadPermutedRows(TernaryTensor):
     @cached_property
     def scale(self) -> np.float32:
         return self._stored.scale
+
+    @property
+    def scales(self) -> Floats:
+        scales = self._stored.scales
+        if scales.ndim == 1:
+            return scales
+        heads = scales.reshape(-1, self._head_dim // 2, 2, scales.shape[1]).swapaxes(1, 2)
+        return np.ascontiguousarray(heads).reshape(scales.shape)
+
+    @property
+    def scales_shape(self) -> tuple[int, ...]:
+        return self._stored.scales_shape
+
+    def check(self) -> None:
+        self._stored.check()
 
     def rows(self, begin: int, end: int) -> Bytes:
         size = self._head_dim

@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 
 from edgebit.model.gguf.container import GgufFile, GgufTensor
-from edgebit.model.gguf.tensor_types import TABLE_TYPES, TERNARY_TYPES
+from edgebit.model.gguf.group_trits import group_tensor
+from edgebit.model.gguf.tensor_types import GROUP_TYPES, TABLE_TYPES, TERNARY_TYPES
 from edgebit.model.gguf.trits import FloatTrits, HeadPermutedRows, ternary_tensor
+from edgebit.model.scaled_trits import FloatProducts
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
 from edgebit.model.ternary import TernaryTensor
 from edgebit.model.weights import EMBEDDING, FINAL_NORM, LM_HEAD, Weights
@@ -50,6 +52,7 @@ class GgufWeights(Weights):
     """``permuted_heads``: the features of a head of the query and key projections, if the file has their rows
     in the order of architecture "llama" (see `HeadPermutedRows`); None: in the order of transformers.
     ``takes_masters``: floats with more than three values are masters of ternary weights, not another model.
+    ``float_activations``: floats are products of scales and trits, whose scales may be many.
     """
 
     described_by = "the file's metadata"
@@ -57,24 +60,35 @@ class GgufWeights(Weights):
     rotary_divisors = "rope_freqs.weight"
 
     def __init__(
-        self, file: GgufFile, kind: str, permuted_heads: int | None, takes_masters: bool, i2s_block: int
+        self,
+        file: GgufFile,
+        kind: str,
+        permuted_heads: int | None,
+        takes_masters: bool,
+        float_activations: bool,
+        i2s_block: int,
     ) -> None:
         named: dict[str, StoredTensor] = {our_name(name): tensor for name, tensor in file.tensors.items()}
         super().__init__(file.path, kind, named)
         self._permuted_heads = permuted_heads
         self._takes_masters = takes_masters
+        self._float_activations = float_activations
         self._i2s_block = i2s_block
 
     def projection(self, name: str, shape: tuple[int, int]) -> TernaryTensor:
         weight = self.find(f"{name}.weight")
-        self.expect(weight, (*TERNARY_TYPES, *FLOAT_DTYPES), shape)
-        if not isinstance(weight, GgufTensor) or weight.dtype in FLOAT_DTYPES:
-            matrix: TernaryTensor = FloatTrits(weight, self._takes_masters)
-        else:
-            matrix = ternary_tensor(weight, self._i2s_block)
+        self.expect(weight, (*TERNARY_TYPES, *GROUP_TYPES, *FLOAT_DTYPES), shape)
+        matrix = self._matrix(weight)
         if self._permuted_heads is not None and name.split(".", 3)[-1] in _ROTATED:
             return HeadPermutedRows(matrix, self._permuted_heads)
         return matrix
+
+    def _matrix(self, weight: StoredTensor) -> TernaryTensor:
+        if isinstance(weight, GgufTensor) and weight.dtype in GROUP_TYPES:
+            return group_tensor(weight)
+        if isinstance(weight, GgufTensor) and weight.dtype in TERNARY_TYPES:
+            return ternary_tensor(weight, self._i2s_block)
+        return FloatProducts(weight) if self._float_activations else FloatTrits(weight, self._takes_masters)
 
     def label(self, name: str) -> str:
         found = _LAYER.fullmatch(name)
