@@ -14,14 +14,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
+import safetensors.numpy
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Gemma3TextConfig, PreTrainedConfig, Qwen3Config
 
 from tests.builders import END_OF_TEXT, special_id, tokenizer_json, write_json, write_pooling
+from tests.gguf_files import I2_S, Kinds, write_gguf
+from tests.gguf_files import Recipe as GgufRecipe
 from tests.reference import Floats, HalfCache
 
 VOCABULARY = 320
+TEXTS = ["a", "turn on the lights", "Zürich, 東京 & Αθήνα: 🙂", "the quick brown fox jumps; " * 9]
+NEAR = 0.9995  # cosine, SPEC 6: up to three layers
 EPS = 1e-3  # large enough to be noticed
 SIZES: Mapping[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -130,8 +136,8 @@ class BitLinear(torch.nn.Module):
         return (h * scale).round().clamp(-128, 127) @ self.trits.T * (self.mean / scale)
 
 
-def encoder_states(folder: Path, ids: list[int]) -> Floats:
-    """Hidden states [sequence, hidden] behind the final norm, in float32 with a float16 cache as ours."""
+def encoder_states(folder: Path, ids: list[int], half_cache: bool) -> Floats:
+    """Hidden states [sequence, hidden] behind the final norm, in float32."""
     tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
     with torch.no_grad():
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
@@ -141,7 +147,7 @@ def encoder_states(folder: Path, ids: list[int]) -> Floats:
                 tensors[f"{name}.weight"], tensors[f"{name}.norm.weight"], model.config.rms_norm_eps
             )
             model.set_submodule(name, own)
-        cache = HalfCache(config=model.config)
+        cache = HalfCache(config=model.config) if half_cache else None
         states = model(torch.tensor([ids]), past_key_values=cache).last_hidden_state
     return np.asarray(states[0].numpy())
 
@@ -152,10 +158,10 @@ def pooled(states: npt.NDArray[np.float32], pooling: str) -> npt.NDArray[np.floa
 
 
 def cosines(
-    folder: Path, vectors: npt.NDArray[np.float32], texts: list[list[int]], pooling: str
+    folder: Path, vectors: Floats, texts: list[list[int]], pooling: str, half_cache: bool = True
 ) -> list[float]:
-    """Of each vector with that of torch for the same tokens."""
-    expected = [pooled(encoder_states(folder, ids), pooling) for ids in texts]
+    """Of each vector with that of torch for the same tokens; ``half_cache``: keys and values are float16."""
+    expected = [pooled(encoder_states(folder, ids, half_cache), pooling) for ids in texts]
     return [float(found @ wanted) for found, wanted in zip(vectors, expected, strict=True)]
 
 
@@ -165,3 +171,26 @@ def tokens_of(folder: Path, texts: list[str]) -> list[list[int]]:
 
     tokenizer = Tokenizer.from_str(json.dumps(json.loads((folder / "tokenizer.json").read_text())))
     return [tokenizer.encode(text).ids for text in texts]
+
+
+def embeddings(graph: Path, texts: list[list[int]]) -> Floats:
+    """Of each text on its own, by onnxruntime."""
+    runner = onnxruntime.InferenceSession(str(graph / "model.onnx"), providers=["CPUExecutionProvider"])
+    rows = []
+    for ids in texts:
+        tokens = np.array([ids], np.int64)
+        positions = np.arange(len(ids), dtype=np.int64)[None]
+        feeds = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "position_ids": positions}
+        rows.append(np.asarray(runner.run(None, feeds)[0])[0])
+    return np.array(rows)
+
+
+def write_gguf_of(checkpoint: Path, kind: int, **metadata: Any) -> Path:
+    """The file Microsoft's converter makes of a Qwen3, in the same folder; no I2_S: masters.
+
+    In names of metadata "." is written "__".
+    """
+    masters = {} if kind == I2_S else safetensors.numpy.load_file(checkpoint / "model.safetensors")
+    said = {"qwen3.pooling_type": 3, **{key.replace("__", "."): value for key, value in metadata.items()}}
+    recipe = GgufRecipe("qwen3", projections=kind, norms=Kinds.F16, masters=masters, metadata=said)
+    return write_gguf(checkpoint, checkpoint / "model.gguf", recipe)
