@@ -7,6 +7,8 @@ replaced by `BitLinear` of this file, the norm of its own input included.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,14 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+
+# Prints the tier and the bits of embeddings; runs under every Python.
+PROGRAM = """
+import sys; sys.path.insert(0, sys.argv[1])
+from edgebit_runtime import load
+model = load(sys.argv[1], threads=int(sys.argv[2]))
+print(model.info.tier, "".join(vector.tobytes().hex() for vector in model.embed(sys.argv[3:])))
+"""
 
 
 @dataclass(frozen=True)
@@ -194,3 +204,15 @@ def write_gguf_of(checkpoint: Path, kind: int, **metadata: Any) -> Path:
     said = {"qwen3.pooling_type": 3, **{key.replace("__", "."): value for key, value in metadata.items()}}
     recipe = GgufRecipe("qwen3", projections=kind, norms=Kinds.F16, masters=masters, metadata=said)
     return write_gguf(checkpoint, checkpoint / "model.gguf", recipe)
+
+
+def printed_bits(
+    python: str, texts: list[str], bundle: Path, threads: int = 1, **environment: str
+) -> list[str]:
+    """[tier, bits] by the bundle's own loader."""
+    command = [python, "-c", PROGRAM, str(bundle), str(threads), *texts]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()

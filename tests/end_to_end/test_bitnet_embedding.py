@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from edgebit.graph import build
 from edgebit.host_library import this_machine
 from edgebit.model import Overrides, open_checkpoint
 from edgebit.pipeline import text_table_of
-from tests.encoders import NEAR, TEXTS, cosines, tokens_of, write_encoder, write_gguf_of
+from tests.encoders import NEAR, TEXTS, cosines, printed_bits, tokens_of, write_encoder, write_gguf_of
 from tests.gguf_files import I2_S
 
 
@@ -24,16 +25,39 @@ def compile_here(checkpoint: Path, folder: Path, pooling: str | None = None) -> 
     return write(compile_graph(graph, this_machine()), text_table_of(graph), folder, Untested())
 
 
-@pytest.mark.parametrize(("name", "pooling"), [("qwen3", "last"), ("gemma3", "mean")])
-def test_vectors_are_those_of_torch(name: str, pooling: str, tmp_path: Path) -> None:
-    checkpoint = write_encoder(tmp_path / "model", name)
-    bundle = compile_here(checkpoint, tmp_path / "bundle", pooling)
+POOLED = {"qwen3": "last", "gemma3": "mean"}
+
+
+@pytest.fixture(scope="module", params=list(POOLED))
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Its pooling, and a folder with ``model`` and ``bundle``."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+    compile_here(write_encoder(folder / "model", name), folder / "bundle", POOLED[name])
+    return POOLED[name], folder
+
+
+def test_vectors_are_those_of_torch(encoder: tuple[str, Path]) -> None:
+    pooling, folder = encoder
+    checkpoint, bundle = folder / "model", folder / "bundle"
     with edgebit.load(bundle) as model:
         found = np.array(model.embed(TEXTS))
     texts = tokens_of(checkpoint, TEXTS)
     assert min(cosines(checkpoint, found, texts, pooling)) >= NEAR
     other = "mean" if pooling == "last" else "last"
     assert max(cosines(checkpoint, found, texts, other)) < NEAR
+
+
+@pytest.mark.arm
+def test_arm_gives_the_bits_of_this_machine(
+    encoder: tuple[str, Path], arm_python: Path, tmp_path: Path
+) -> None:
+    pooling, folder = encoder
+    _, expected = printed_bits(sys.executable, TEXTS, folder / "bundle")
+    bundle = tmp_path / "arm"
+    edgebit.compile(folder / "model", "arm64", bundle, overrides=Overrides(pooling=pooling))
+    for cpu, tier in {"cortex-a72": "neon", "cortex-a76": "dotprod", "max": "i8mm"}.items():
+        assert printed_bits(str(arm_python), TEXTS, bundle, 2, EB_CPU=cpu) == [tier, expected]
 
 
 def test_a_gguf_file_gives_the_bundle_of_its_original(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from edgebit.model import Overrides
 from edgebit.runtime import ContextFullError, RuntimeModelError
 from edgebit.runtime.doctor import examine
 from tests.builders import END_OF_TEXT, append_eos, write_checkpoint, write_pooling
+from tests.encoders import printed_bits
 from tests.end_to_end.bundles import session
 from tests.end_to_end.conftest import TinyModel
 from tests.reference import transformers_states
@@ -31,14 +31,6 @@ from tests.reference import transformers_states
 POOLINGS = {"last": "lasttoken", "mean": "mean_tokens"}
 SHORT, LONG = "turn on the lights", "the quick brown fox jumps over the lazy dog; " * 7
 TEXTS = ["a", SHORT, "Zürich, 東京 & Αθήνα: 🙂", LONG]  # the last one is longer than a chunk of 96 tokens
-
-# Prints the tier and the bits of embeddings; runs under every Python.
-PROGRAM = """
-import sys; sys.path.insert(0, sys.argv[1])
-from edgebit_runtime import load
-model = load(sys.argv[1], threads=int(sys.argv[2]))
-print(model.info.tier, "".join(vector.tobytes().hex() for vector in model.embed(sys.argv[3:])))
-"""
 
 
 @dataclass(frozen=True)
@@ -77,16 +69,6 @@ def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def pooled(states: npt.NDArray[np.float32], pooling: str) -> npt.NDArray[np.float32]:
     vector = states[-1] if pooling == "last" else states.mean(axis=0)
     return np.asarray(vector / np.linalg.norm(vector))
-
-
-def embed(python: str, bundle: Path, threads: int = 1, **environment: str) -> list[str]:
-    """[tier, bits] by the bundle's own loader."""
-    command = [python, "-c", PROGRAM, str(bundle), str(threads), *TEXTS]
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.split()
 
 
 # ---- the vectors -------------------------------------------------------------------------------------
@@ -146,21 +128,13 @@ def test_texts_do_not_know_of_each_other(encoder: Encoder) -> None:
 
 
 def test_threads_and_tiers_do_not_change_a_bit(encoder: Encoder) -> None:
-    _, expected = embed(sys.executable, encoder.bundle)
+    _, expected = printed_bits(sys.executable, TEXTS, encoder.bundle)
     for threads in (2, 3):
-        assert embed(sys.executable, encoder.bundle, threads)[1] == expected
+        assert printed_bits(sys.executable, TEXTS, encoder.bundle, threads)[1] == expected
     tiers = [run.tier for run in examine(encoder.bundle).runs]
     assert "sse2" in tiers or "neon" in tiers
     for tier in tiers:
-        assert embed(sys.executable, encoder.bundle, 2, EDGEBIT_TIER=tier) == [tier, expected]
-
-
-@pytest.mark.arm
-def test_arm_gives_the_bits_of_this_machine(encoder: Encoder, arm_python: Path, tmp_path: Path) -> None:
-    _, expected = embed(sys.executable, encoder.bundle)
-    bundle = edgebit.compile(encoder.checkpoint, "arm64", tmp_path / "arm")
-    for cpu, tier in {"cortex-a72": "neon", "cortex-a76": "dotprod", "max": "i8mm"}.items():
-        assert embed(str(arm_python), bundle, 2, EB_CPU=cpu) == [tier, expected]
+        assert printed_bits(sys.executable, TEXTS, encoder.bundle, 2, EDGEBIT_TIER=tier) == [tier, expected]
 
 
 # ---- bundles -----------------------------------------------------------------------------------------
