@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgebit.errors import GraphError
 from edgebit.graph.model import GraphMetadata, OnnxModel
+from edgebit.model.jsonfile import quoted
 
 GENAI_FILE = "genai_config.json"
 _TYPE = "llama"  # any of the decoders without vision, speech or an encoder: they are run the same way
@@ -80,8 +81,9 @@ def metadata_from(config: dict[str, Any], name: str, source: str, template: str 
         **{f"eos_token_id {i}": stop for i, stop in enumerate(stops if isinstance(stops, list) else [stops])},
     }
     for key, value in facts.items():
-        if type(value) is not int or not 0 <= value < 1 << 31:
-            raise GraphError(f"{source}: model.{key} is {str(value)[:60]}, expected a non-negative integer")
+        least = 1 if key == "context_length" else 0
+        if type(value) is not int or not least <= value < 1 << 31:
+            raise GraphError(f"{source}: model.{key} is {quoted(value)}, expected an integer from {least} on")
     return GraphMetadata(
         name=name,
         family=str(model.get("type", "onnx")),

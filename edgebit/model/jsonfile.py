@@ -21,6 +21,16 @@ _QUOTED = 60  # characters of a value in a message
 
 def read_json(path: Path, error: type[EdgebitError] = ConfigError) -> dict[str, Any]:
     """The object in ``path``. Raises ``error`` if it is unreadable, not JSON, or not an object."""
+    return _object_of(read_json_value(path, error), str(path), error)
+
+
+def parse_json(content: bytes, what: str, error: type[EdgebitError] = ConfigError) -> dict[str, Any]:
+    """The object that ``content`` is; ``what`` begins the message of an ``error``."""
+    return _object_of(parse_json_value(content, what, error), what, error)
+
+
+def read_json_value(path: Path, error: type[EdgebitError] = ConfigError) -> Any:
+    """What ``path`` holds, of any kind."""
     try:
         size = path.stat().st_size
         if size > _MOST_BYTES:
@@ -28,21 +38,18 @@ def read_json(path: Path, error: type[EdgebitError] = ConfigError) -> dict[str, 
         content = path.read_bytes()
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
-    return parse_json(content, str(path), error)
+    return parse_json_value(content, str(path), error)
 
 
-def parse_json(content: bytes, what: str, error: type[EdgebitError] = ConfigError) -> dict[str, Any]:
-    """The object that ``content`` is; ``what`` begins the message of an ``error``."""
+def parse_json_value(content: bytes, what: str, error: type[EdgebitError] = ConfigError) -> Any:
+    """What ``content`` is, of any kind."""
     values = sum(map(content.count, (b"[", b"{", b",")))
     if values > _MOST_VALUES:
         raise error(f"{what}: about {values} values, expected at most {_MOST_VALUES}; it is damaged")
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_object)
     except (ValueError, RecursionError) as reason:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise error(f"{what}: not valid JSON ({reason}); download the file again") from None
-    if not isinstance(value, dict):
-        raise error(f"{what}: holds a {type(value).__name__}, expected a JSON object")
-    return value
 
 
 def read_optional_json(path: Path, error: type[EdgebitError] = ConfigError) -> dict[str, Any] | None:
@@ -54,6 +61,12 @@ def quoted(value: Any) -> str:
     """A value as a message shows it: cut, whatever its length."""
     text = repr(value)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
+def _object_of(value: Any, what: str, error: type[EdgebitError]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise error(f"{what}: holds a {type(value).__name__}, expected a JSON object")
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,16 +8,16 @@ modules.json           [{"path": "", "type": "sentence_transformers.models.Trans
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edgebit.errors import ConfigError
-from edgebit.model.jsonfile import read_json
+from edgebit.model.jsonfile import quoted, read_json, read_json_value
 
 MODULES_FILE = "modules.json"
 POOLINGS = ("last", "mean")
 _MODE = "pooling_mode_"
+_LONGEST_NAME = 255
 _NAMES = {"lasttoken": "last", "mean_tokens": "mean"}  # of sentence-transformers, behind _MODE
 
 
@@ -30,7 +30,10 @@ def read_pooling(folder: Path) -> str | None:
     for module in _modules(path):
         kind = str(module.get("type")).rpartition(".")[2]
         if kind == "Pooling":
-            pooling = _pooling(folder / str(module.get("path")) / "config.json")
+            name = str(module.get("path"))
+            if Path(name).name != name or len(name) > _LONGEST_NAME:
+                raise ConfigError(f"{path}: {quoted(name)} is no name of a folder beside it")
+            pooling = _pooling(folder / name / "config.json")
         elif kind not in ("Transformer", "Normalize"):
             raise ConfigError(
                 f"{path}: module {kind} is not supported; supported are Transformer, Pooling and Normalize"
@@ -39,10 +42,7 @@ def read_pooling(folder: Path) -> str | None:
 
 
 def _modules(path: Path) -> list[dict[str, Any]]:
-    try:
-        modules = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as reason:
-        raise ConfigError(f"{path}: cannot be read as JSON ({reason}); download the file again") from None
+    modules = read_json_value(path)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise ConfigError(f"{path}: expected a list of modules, as sentence-transformers writes it")
     return modules

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.builders import Shape, split_into_shards, write_checkpoint
-from tests.malformed import config_cases, gguf_cases, onnx_cases, safetensors_cases, tokenizer_cases
+from tests.malformed import (
+    config_cases,
+    gguf_cases,
+    matmulnbits_cases,
+    onnx_cases,
+    pooling_cases,
+    safetensors_cases,
+    tokenizer_cases,
+)
 from tests.malformed.damage import Cases
 
 SHAPE = Shape(hidden_size=64, intermediate_size=96, layers=1, vocab_size=320)
@@ -38,6 +46,7 @@ def _shards(folder: Path) -> None:
 KINDS: Mapping[str, Kind] = {
     "safetensors": Kind(_checkpoint, safetensors_cases.cases, ("model.safetensors", "tensor ")),
     "shards": Kind(_shards, safetensors_cases.shard_cases, ("safetensors", "tensor ")),
+    "pooling": Kind(pooling_cases.write, pooling_cases.cases, ("modules.json", "1_Pooling/config.json")),
     "config": Kind(_checkpoint, config_cases.cases, ("config.json", "generation_config.json", "tensor ")),
     "tokenizer": Kind(_checkpoint, tokenizer_cases.cases, ("token", "template")),
     "gguf": Kind(
@@ -47,6 +56,12 @@ KINDS: Mapping[str, Kind] = {
         onnx_cases.write,
         onnx_cases.cases,
         ("model.onnx", "node ", "tensor ", "graph", "tokenizer.json", "template"),
+        "model.onnx",
+    ),
+    "matmulnbits": Kind(
+        matmulnbits_cases.write,
+        matmulnbits_cases.cases,
+        ("(MatMulNBits)", "genai_config.json", "model.onnx: ", "tensor ", "tokenizer.json", "graph "),
         "model.onnx",
     ),
 }

@@ -32,7 +32,7 @@ def write(folder: Path) -> None:
     save(build(open_checkpoint(checkpoint)), folder)
 
 
-def _graph(change: Callable[[Model], object]) -> Case:
+def changed(change: Callable[[Model], object]) -> Case:
     def damage(folder: Path) -> None:
         model = onnx.load(folder / GRAPH, load_external_data=False)
         change(model)
@@ -41,58 +41,58 @@ def _graph(change: Callable[[Model], object]) -> Case:
     return damage
 
 
-def _initializer(model: Model, name: str) -> TensorProto:
+def initializer(model: Model, name: str) -> TensorProto:
     return next(tensor for tensor in model.graph.initializer if tensor.name == name)
 
 
-def _node(model: Model, name: str) -> onnx.NodeProto:
+def node_of(model: Model, name: str) -> onnx.NodeProto:
     return next(node for node in model.graph.node if node.name == name)
 
 
-def _external(name: str, **entries: object) -> Case:
+def other_place(name: str, **entries: object) -> Case:
     """Other entries in the reference of a tensor to the data file."""
 
     def change(model: Model) -> None:
-        found = {entry.key: entry.value for entry in _initializer(model, name).external_data}
+        found = {entry.key: entry.value for entry in initializer(model, name).external_data}
         found |= {key: str(value) for key, value in entries.items() if value is not None}
         for key in [key for key, value in entries.items() if value is None]:
             found.pop(key, None)
-        del _initializer(model, name).external_data[:]
+        del initializer(model, name).external_data[:]
         for key, value in found.items():
-            _initializer(model, name).external_data.add(key=key, value=value)
+            initializer(model, name).external_data.add(key=key, value=value)
 
-    return _graph(change)
+    return changed(change)
 
 
-def _replace(name: str, array: np.ndarray) -> Case:
+def other_tensor(name: str, array: np.ndarray) -> Case:
     """Another tensor inside the file in the place of one."""
-    return _graph(lambda model: _initializer(model, name).CopyFrom(numpy_helper.from_array(array, name)))
+    return changed(lambda model: initializer(model, name).CopyFrom(numpy_helper.from_array(array, name)))
 
 
 def _shape(name: str, *dims: int) -> Case:
     def change(model: Model) -> None:
-        tensor = _initializer(model, name)
+        tensor = initializer(model, name)
         del tensor.dims[:]
         tensor.dims.extend(dims)
 
-    return _graph(change)
+    return changed(change)
 
 
-def _attribute(node: str, name: str, **values: object) -> Case:
+def changed_attribute(node: str, name: str, **values: object) -> Case:
     def change(model: Model) -> None:
-        attribute = next(a for a in _node(model, node).attribute if a.name == name)
+        attribute = next(a for a in node_of(model, node).attribute if a.name == name)
         for key, value in values.items():
             setattr(attribute, key, value)
 
-    return _graph(change)
+    return changed(change)
 
 
-def _inputs(node: str, index: int, name: str) -> Case:
-    return _graph(lambda model: _node(model, node).input.__setitem__(index, name))
+def other_input(node: str, index: int, name: str) -> Case:
+    return changed(lambda model: node_of(model, node).input.__setitem__(index, name))
 
 
 def _drop_inputs(node: str, left: int) -> Case:
-    return _graph(lambda model: _node(model, node).input.__delitem__(slice(left, None)))
+    return changed(lambda model: node_of(model, node).input.__delitem__(slice(left, None)))
 
 
 def _property(key: str, value: str | None) -> Case:
@@ -100,7 +100,7 @@ def _property(key: str, value: str | None) -> Case:
         kept = {entry.key: entry.value for entry in model.metadata_props if entry.key != key}
         helper.set_model_props(model, kept | ({} if value is None else {key: value}))
 
-    return _graph(change)
+    return changed(change)
 
 
 def _truncated() -> dict[str, Case]:
@@ -132,7 +132,7 @@ def _functions_in_a_circle(model: Model) -> None:
         )
         model.functions.append(function)
     model.opset_import.append(helper.make_opsetid("circle", 1))
-    relu = _node(model, "model.layers.0.mlp.relu")
+    relu = node_of(model, "model.layers.0.mlp.relu")
     relu.op_type, relu.domain = "A", "circle"
 
 
@@ -185,21 +185,21 @@ def _cases_of_tensors() -> dict[str, Case]:
     damaged = codes.copy()
     damaged[3, 4] = 0xFF
     return {
-        "offset past the end": _external(WEIGHT, offset=10**12),
-        "offset negative": _external(WEIGHT, offset=-4096),
-        "offset text": _external(WEIGHT, offset="soon"),
-        "offset of many digits": _external(WEIGHT, offset="9" * 5000),
-        "length too small": _external(WEIGHT, length=1),
-        "length huge": _external(WEIGHT, length=2**62),
-        "length negative": _external(WEIGHT, length=-1),
-        "location outside": _external(WEIGHT, location="../checkpoint/model.safetensors"),
-        "location absolute": _external(WEIGHT, location="/etc/hostname"),
-        "location empty": _external(WEIGHT, location=""),
-        "location this folder": _external(WEIGHT, location="."),
-        "location missing": _external(WEIGHT, location=None),
-        "location unknown": _external(WEIGHT, location="other.data"),
-        "location with a NUL": _external(WEIGHT, location="a\0b"),
-        "location of a long name": _external(WEIGHT, location="a" * 5000),
+        "offset past the end": other_place(WEIGHT, offset=10**12),
+        "offset negative": other_place(WEIGHT, offset=-4096),
+        "offset text": other_place(WEIGHT, offset="soon"),
+        "offset of many digits": other_place(WEIGHT, offset="9" * 5000),
+        "length too small": other_place(WEIGHT, length=1),
+        "length huge": other_place(WEIGHT, length=2**62),
+        "length negative": other_place(WEIGHT, length=-1),
+        "location outside": other_place(WEIGHT, location="../checkpoint/model.safetensors"),
+        "location absolute": other_place(WEIGHT, location="/etc/hostname"),
+        "location empty": other_place(WEIGHT, location=""),
+        "location this folder": other_place(WEIGHT, location="."),
+        "location missing": other_place(WEIGHT, location=None),
+        "location unknown": other_place(WEIGHT, location="other.data"),
+        "location with a NUL": other_place(WEIGHT, location="a\0b"),
+        "location of a long name": other_place(WEIGHT, location="a" * 5000),
         "shape that overflows": _shape(WEIGHT, 2**32, 2**32),
         "shape negative": _shape(WEIGHT, -64, 24),
         "shape huge": _shape(WEIGHT, 2**40, 24),
@@ -210,110 +210,114 @@ def _cases_of_tensors() -> dict[str, Case]:
         "shape of many dimensions": _shape(WEIGHT, *([1] * 100), 64, 24),
         "table narrower": _shape(TABLE, 640, 32),
         "table flat": _shape(TABLE, 320 * 64),
-        "type unknown": _graph(lambda model: setattr(_initializer(model, WEIGHT), "data_type", 99)),
-        "type missing": _graph(lambda model: setattr(_initializer(model, WEIGHT), "data_type", 0)),
-        "type of texts": _graph(lambda model: setattr(_initializer(model, WEIGHT), "data_type", 8)),
-        "type signed": _graph(lambda model: setattr(_initializer(model, WEIGHT), "data_type", 3)),
-        "inline shorter than its shape": _graph(
-            lambda model: _initializer(model, SCALE).MergeFrom(TensorProto(dims=[1000]))
+        "type unknown": changed(lambda model: setattr(initializer(model, WEIGHT), "data_type", 99)),
+        "type missing": changed(lambda model: setattr(initializer(model, WEIGHT), "data_type", 0)),
+        "type of texts": changed(lambda model: setattr(initializer(model, WEIGHT), "data_type", 8)),
+        "type signed": changed(lambda model: setattr(initializer(model, WEIGHT), "data_type", 3)),
+        "inline shorter than its shape": changed(
+            lambda model: initializer(model, SCALE).MergeFrom(TensorProto(dims=[1000]))
         ),
-        "inline longer than its shape": _graph(
-            lambda model: setattr(_initializer(model, SCALE), "raw_data", bytes(64))
+        "inline longer than its shape": changed(
+            lambda model: setattr(initializer(model, SCALE), "raw_data", bytes(64))
         ),
-        "code 3": _replace(WEIGHT, damaged),
-        "weights of floats": _replace(WEIGHT, codes.astype(np.float32)),
-        "weights of other rows": _replace(WEIGHT, codes[:32]),
-        "weights of other columns": _replace(WEIGHT, codes[:, :12]),
-        "scale NaN": _replace(SCALE, np.array([np.nan], np.float32)),
-        "scale infinite": _replace(SCALE, np.array([np.inf], np.float32)),
-        "scale zero": _replace(SCALE, np.array([0], np.float32)),
-        "scale negative": _replace(SCALE, np.array([-1], np.float32)),
-        "scale of integers": _replace(SCALE, np.array([1], np.int32)),
-        "scales of seven": _replace(SCALE, np.ones(7, np.float32)),
-        "norm NaN": _replace(NORM, np.full(64, np.nan, np.float32)),
-        "norm shorter": _replace(NORM, np.ones(32, np.float32)),
-        "norm matrix": _replace(NORM, np.ones((64, 64), np.float32)),
-        "tensor missing": _graph(lambda model: model.graph.initializer.remove(_initializer(model, WEIGHT))),
-        "tensor twice": _graph(lambda model: model.graph.initializer.append(_initializer(model, WEIGHT))),
-        "tensor without a name": _graph(lambda model: setattr(_initializer(model, WEIGHT), "name", "")),
-        "rotary table shorter": _replace("cos_cache", np.ones((4, 8), np.float32)),
-        "rotary table of other heads": _replace("cos_cache", np.ones((256, 5), np.float32)),
+        "code 3": other_tensor(WEIGHT, damaged),
+        "weights of floats": other_tensor(WEIGHT, codes.astype(np.float32)),
+        "weights of other rows": other_tensor(WEIGHT, codes[:32]),
+        "weights of other columns": other_tensor(WEIGHT, codes[:, :12]),
+        "scale NaN": other_tensor(SCALE, np.array([np.nan], np.float32)),
+        "scale infinite": other_tensor(SCALE, np.array([np.inf], np.float32)),
+        "scale zero": other_tensor(SCALE, np.array([0], np.float32)),
+        "scale negative": other_tensor(SCALE, np.array([-1], np.float32)),
+        "scale of integers": other_tensor(SCALE, np.array([1], np.int32)),
+        "scales of seven": other_tensor(SCALE, np.ones(7, np.float32)),
+        "norm NaN": other_tensor(NORM, np.full(64, np.nan, np.float32)),
+        "norm shorter": other_tensor(NORM, np.ones(32, np.float32)),
+        "norm matrix": other_tensor(NORM, np.ones((64, 64), np.float32)),
+        "tensor missing": changed(lambda model: model.graph.initializer.remove(initializer(model, WEIGHT))),
+        "tensor twice": changed(lambda model: model.graph.initializer.append(initializer(model, WEIGHT))),
+        "tensor without a name": changed(lambda model: setattr(initializer(model, WEIGHT), "name", "")),
+        "rotary table shorter": other_tensor("cos_cache", np.ones((4, 8), np.float32)),
+        "rotary table of other heads": other_tensor("cos_cache", np.ones((256, 5), np.float32)),
     }
 
 
 def _cases_of_nodes() -> dict[str, Case]:
     mlp, attention = "model.layers.0.mlp", "model.layers.0.self_attn"
     return {
-        "graph missing": _graph(lambda model: model.ClearField("graph")),
-        "no nodes": _graph(lambda model: model.graph.ClearField("node")),
-        "no inputs": _graph(lambda model: model.graph.ClearField("input")),
-        "no outputs": _graph(lambda model: model.graph.ClearField("output")),
-        "output of nothing": _graph(lambda model: setattr(model.graph.output[0], "name", "nothing")),
-        "input without a type": _graph(lambda model: model.graph.input[0].ClearField("type")),
-        "input of texts": _graph(
+        "graph missing": changed(lambda model: model.ClearField("graph")),
+        "no nodes": changed(lambda model: model.graph.ClearField("node")),
+        "no inputs": changed(lambda model: model.graph.ClearField("input")),
+        "no outputs": changed(lambda model: model.graph.ClearField("output")),
+        "output of nothing": changed(lambda model: setattr(model.graph.output[0], "name", "nothing")),
+        "input without a type": changed(lambda model: model.graph.input[0].ClearField("type")),
+        "input of texts": changed(
             lambda model: setattr(model.graph.input[0].type.tensor_type, "elem_type", TensorProto.STRING)
         ),
-        "input without a shape": _graph(
+        "input without a shape": changed(
             lambda model: model.graph.input[0].type.tensor_type.ClearField("shape")
         ),
-        "input twice": _graph(lambda model: model.graph.input.append(model.graph.input[0])),
-        "value that nobody makes": _inputs(f"{mlp}.gated", 1, "nobody"),
-        "cycle of one node": _inputs(f"{mlp}.gated", 1, f"{mlp}.gated"),
-        "cycle of two nodes": _inputs(f"{mlp}.relu", 0, f"{mlp}.activation"),
-        "nodes in reverse": _graph(
+        "input twice": changed(lambda model: model.graph.input.append(model.graph.input[0])),
+        "value that nobody makes": other_input(f"{mlp}.gated", 1, "nobody"),
+        "cycle of one node": other_input(f"{mlp}.gated", 1, f"{mlp}.gated"),
+        "cycle of two nodes": other_input(f"{mlp}.relu", 0, f"{mlp}.activation"),
+        "nodes in reverse": changed(
             lambda model: model.graph.node.sort(key=lambda node: node.name, reverse=True)
         ),
-        "value made twice": _graph(lambda model: model.graph.node.append(_node(model, f"{mlp}.gated"))),
-        "node without an operator": _graph(lambda model: setattr(_node(model, f"{mlp}.relu"), "op_type", "")),
-        "unknown operator": _graph(lambda model: setattr(_node(model, f"{mlp}.relu"), "op_type", "Sparkle")),
-        "unknown domain": _graph(lambda model: setattr(_node(model, f"{mlp}.relu"), "domain", "sparkle")),
-        "unknown operator of ours": _graph(
-            lambda model: setattr(_node(model, f"{mlp}.down_proj"), "op_type", "TritLinear")
+        "value made twice": changed(lambda model: model.graph.node.append(node_of(model, f"{mlp}.gated"))),
+        "node without an operator": changed(
+            lambda model: setattr(node_of(model, f"{mlp}.relu"), "op_type", "")
         ),
-        "node without outputs": _graph(lambda model: _node(model, f"{mlp}.relu").ClearField("output")),
+        "unknown operator": changed(
+            lambda model: setattr(node_of(model, f"{mlp}.relu"), "op_type", "Sparkle")
+        ),
+        "unknown domain": changed(lambda model: setattr(node_of(model, f"{mlp}.relu"), "domain", "sparkle")),
+        "unknown operator of ours": changed(
+            lambda model: setattr(node_of(model, f"{mlp}.down_proj"), "op_type", "TritLinear")
+        ),
+        "node without outputs": changed(lambda model: node_of(model, f"{mlp}.relu").ClearField("output")),
         "node without inputs": _drop_inputs(f"{mlp}.relu", 0),
         "linear of one input": _drop_inputs(f"{mlp}.down_proj", 1),
         "linear without a scale": _drop_inputs(f"{mlp}.down_proj", 2),
-        "linear without a matrix": _inputs(f"{mlp}.down_proj", 1, ""),
-        "linear of a computed matrix": _inputs(f"{mlp}.down_proj", 1, f"{mlp}.gated"),
-        "linear of a computed scale": _inputs(f"{mlp}.down_proj", 2, f"{mlp}.gated"),
-        "linear of the wrong matrix": _inputs(f"{mlp}.down_proj", 1, f"{attention}.k_proj.weight"),
+        "linear without a matrix": other_input(f"{mlp}.down_proj", 1, ""),
+        "linear of a computed matrix": other_input(f"{mlp}.down_proj", 1, f"{mlp}.gated"),
+        "linear of a computed scale": other_input(f"{mlp}.down_proj", 2, f"{mlp}.gated"),
+        "linear of the wrong matrix": other_input(f"{mlp}.down_proj", 1, f"{attention}.k_proj.weight"),
         "matmul of one input": _drop_inputs(f"{attention}.q_proj.matmul", 1),
         "quantiser of nothing": _drop_inputs(f"{attention}.quantize", 0),
         "dequantiser of two inputs": _drop_inputs(f"{attention}.q_proj", 2),
         "norm of one input": _drop_inputs("model.layers.0.input_layernorm", 1),
-        "norm of another weight": _inputs("model.layers.0.input_layernorm", 1, TABLE),
+        "norm of another weight": other_input("model.layers.0.input_layernorm", 1, TABLE),
         "rotary of two inputs": _drop_inputs(f"{attention}.q_rotary", 2),
         "attention of four inputs": _drop_inputs(f"{attention}.attention", 4),
-        "attention without a mask": _inputs(f"{attention}.attention", 3, ""),
-        "attention with the mask of nobody": _inputs(f"{attention}.attention", 3, "nobody"),
-        "residual of other sizes": _inputs(f"{mlp}.residual", 0, f"{mlp}.gated"),
+        "attention without a mask": other_input(f"{attention}.attention", 3, ""),
+        "attention with the mask of nobody": other_input(f"{attention}.attention", 3, "nobody"),
+        "residual of other sizes": other_input(f"{mlp}.residual", 0, f"{mlp}.gated"),
         "head of nothing": _drop_inputs("lm_head", 1),
         "embedding of nothing": _drop_inputs("model.embed_tokens", 1),
-        "heads none": _attribute(f"{attention}.attention", "q_num_heads", i=0),
-        "heads negative": _attribute(f"{attention}.attention", "q_num_heads", i=-4),
-        "heads huge": _attribute(f"{attention}.attention", "q_num_heads", i=2**62),
-        "heads of rotary none": _attribute(f"{attention}.q_rotary", "num_heads", i=0),
-        "key heads that do not divide": _attribute(f"{attention}.attention", "kv_num_heads", i=3),
-        "heads a text": _attribute(f"{attention}.attention", "q_num_heads", type=3, s=b"four"),
-        "epsilon NaN": _attribute("model.layers.0.input_layernorm", "epsilon", f=float("nan")),
-        "epsilon negative": _attribute("model.layers.0.input_layernorm", "epsilon", f=-1.0),
-        "epsilon a text": _attribute("model.layers.0.input_layernorm", "epsilon", type=3, s=b"small"),
-        "axis far away": _attribute("model.layers.0.input_layernorm", "axis", i=17),
-        "softmax scale NaN": _attribute(f"{attention}.attention", "scale", f=float("nan")),
-        "attributes missing": _graph(
-            lambda model: _node(model, f"{attention}.attention").ClearField("attribute")
+        "heads none": changed_attribute(f"{attention}.attention", "q_num_heads", i=0),
+        "heads negative": changed_attribute(f"{attention}.attention", "q_num_heads", i=-4),
+        "heads huge": changed_attribute(f"{attention}.attention", "q_num_heads", i=2**62),
+        "heads of rotary none": changed_attribute(f"{attention}.q_rotary", "num_heads", i=0),
+        "key heads that do not divide": changed_attribute(f"{attention}.attention", "kv_num_heads", i=3),
+        "heads a text": changed_attribute(f"{attention}.attention", "q_num_heads", type=3, s=b"four"),
+        "epsilon NaN": changed_attribute("model.layers.0.input_layernorm", "epsilon", f=float("nan")),
+        "epsilon negative": changed_attribute("model.layers.0.input_layernorm", "epsilon", f=-1.0),
+        "epsilon a text": changed_attribute("model.layers.0.input_layernorm", "epsilon", type=3, s=b"small"),
+        "axis far away": changed_attribute("model.layers.0.input_layernorm", "axis", i=17),
+        "softmax scale NaN": changed_attribute(f"{attention}.attention", "scale", f=float("nan")),
+        "attributes missing": changed(
+            lambda model: node_of(model, f"{attention}.attention").ClearField("attribute")
         ),
-        "attribute twice": _graph(
-            lambda model: _node(model, f"{attention}.attention").attribute.append(
-                _node(model, f"{attention}.attention").attribute[0]
+        "attribute twice": changed(
+            lambda model: node_of(model, f"{attention}.attention").attribute.append(
+                node_of(model, f"{attention}.attention").attribute[0]
             )
         ),
-        "graphs in graphs": _graph(_deep_graphs),
-        "functions in a circle": _graph(_functions_in_a_circle),
-        "opset missing": _graph(lambda model: model.ClearField("opset_import")),
-        "opset 1": _graph(lambda model: setattr(model.opset_import[0], "version", 1)),
-        "opset huge": _graph(lambda model: setattr(model.opset_import[0], "version", 2**62)),
+        "graphs in graphs": changed(_deep_graphs),
+        "functions in a circle": changed(_functions_in_a_circle),
+        "opset missing": changed(lambda model: model.ClearField("opset_import")),
+        "opset 1": changed(lambda model: setattr(model.opset_import[0], "version", 1)),
+        "opset huge": changed(lambda model: setattr(model.opset_import[0], "version", 2**62)),
         "format missing": _property("edgebit.format", None),
         "format of tomorrow": _property("edgebit.format", "2"),
         "name missing": _property("edgebit.name", None),

@@ -1,4 +1,4 @@
-"""Every malformed file of one kind in this process, one by one: python -m tests.malformed.runner KIND [CASE…]
+"""Every malformed file in this process, one by one: python -m tests.malformed.runner [KIND [CASE…]].
 
 Each case is a copy of a valid model with one thing wrong, taken through all of a compilation but the kernels'
 machine code, weights included. A line of JSON for each on stdout: what it ended in. 1 GB of address space and
@@ -34,7 +34,8 @@ MOST_SECONDS = 10
 def read(model: Path) -> None:
     """All that reads a model: files, graph, tokenizer, plan, every byte of the weights."""
     graph = open_graph(model)
-    text_table_of(graph)
+    if graph.is_language_model:
+        text_table_of(graph)
     with mock.patch("edgebit.compiler.compile.build_objects", return_value={}):
         compiled = compile_graph(graph, load_target("host"))
     for section in compiled.weights.sections:
@@ -53,29 +54,34 @@ def outcome(model: Path) -> dict[str, Any]:
     return {}
 
 
-def main() -> None:
-    kind = KINDS[sys.argv[1]]
-    wanted = sys.argv[2:]
-    warnings.simplefilter("ignore")
+def run_kind(name: str, wanted: list[str]) -> None:
+    kind = KINDS[name]
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         kind.write(whole)
         found = outcome(whole / kind.model)
         if found:
-            sys.exit(f"the model without damage: {found}")
-        held = psutil.Process().memory_info().vms
-        resource.setrlimit(resource.RLIMIT_AS, (held + MOST_BYTES, held + MOST_BYTES))
-        for name, damage in kind.cases().items():
-            if wanted and name not in wanted:
+            sys.exit(f"{name}: the model without damage: {found}")
+        limit = psutil.Process().memory_info().vms + MOST_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        for case, damage in kind.cases().items():
+            if wanted and case not in wanted:
                 continue
             copy = Path(shutil.copytree(whole, Path(folder) / "model"))
             damage(copy)
-            print(json.dumps({"case": name}), flush=True)
+            print(json.dumps({"kind": name, "case": case}), flush=True)
             signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)  # its signal ends the process, C code or not
             found = outcome(copy / kind.model)
             signal.setitimer(signal.ITIMER_PROF, 0)
             print(json.dumps(found), flush=True)
             shutil.rmtree(copy)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    for name in sys.argv[1:2] or KINDS:
+        run_kind(name, sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -64,5 +64,5 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected a list of modules"):
         read_pooling(tmp_path)
     (tmp_path / "modules.json").write_text("[")
-    with pytest.raises(ConfigError, match="cannot be read as JSON"):
+    with pytest.raises(ConfigError, match="not valid JSON"):
         read_pooling(tmp_path)
