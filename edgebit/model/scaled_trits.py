@@ -40,7 +40,13 @@ class FloatProducts(ScaledTrits):
         self._stored = stored
 
     def check(self) -> None:
-        require_ternary(self._stored)
+        try:
+            require_ternary(self._stored)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}; masters that become ternary when they run need a quantization_config with "
+                'quant_method "bitnet" in config.json'
+            ) from None
 
     @property
     def scales(self) -> Floats:

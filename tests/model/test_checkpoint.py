@@ -299,6 +299,22 @@ def test_a_repository_in_the_hub_cache_is_opened_without_network(tmp_path: Path)
     assert done.stdout.split() == ["tiny-bitnet", "128"], done.stderr
 
 
+def test_masters_of_a_llama_say_that_they_are(tmp_path: Path) -> None:
+    """As Falcon-E's revision "prequantized": without a quantization_config nothing tells them from floats."""
+    packed = open_checkpoint(write_checkpoint(tmp_path / "packed", "llama"))
+    folder = write_checkpoint(tmp_path / "master", "llama")
+    masters = load_file(write_checkpoint(tmp_path / "bitnet", "master") / "model.safetensors")
+    scales = {f"{name}_scale": None for name in masters if name.endswith("_proj.weight")}
+    linears = {name: values for name, values in masters.items() if name.endswith("_proj.weight")}
+    change_tensors(folder, **linears, **scales)
+    found = open_checkpoint(folder)
+    for name in ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj"):
+        assert (found.projection(name).packed() == packed.projection(name).packed()).all()
+    change_json(folder / "config.json", quantization_config=None)
+    with pytest.raises(CheckpointError, match=r"more than three values.*need a quantization_config"):
+        open_checkpoint(folder)
+
+
 def test_a_revision_of_a_repository(tmp_path: Path) -> None:
     """Falcon-E keeps packed weights, masters and dequantised ones in revisions of one repository."""
     cached = tmp_path / "hub" / "models--somebody--tiny-bitnet"
