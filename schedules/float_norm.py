@@ -18,6 +18,7 @@ from .float_ops import (
     Expr,
     absolute_bits,
     constant,
+    fence,
     mul,
     quantize,
     round_significant,
@@ -157,7 +158,7 @@ def head_norm(tier: Tier, head_dim: int, eps: float) -> PrimFunc:
             x: T.let = qkv[t, vector(head * head_dim + j * LANES, LANES)]
             partial[j % PARTIALS, ALL] = partial[j % PARTIALS, ALL] + mul(x, x)
         total: T.let = sum_partials(partial, (ALL,))
-        mean: T.let = tree_sum(total) / T.float32(head_dim)
+        mean: T.let = fence(tree_sum(total) / T.float32(head_dim))  # a product where D is a power of two
         inverse[0] = T.float32(1.0) / T.sqrt(mean + T.float32(eps))
         for j in T.unroll(head_dim // LANES):
             normed: T.let = qkv[t, vector(head * head_dim + j * LANES, LANES)] * splat(inverse[0], LANES)
