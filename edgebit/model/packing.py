@@ -29,6 +29,7 @@ from edgebit.model.folders import replacing
 from edgebit.model.granularity import Scales
 from edgebit.model.jsonfile import read_json
 from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides
+from edgebit.model.pooling import MODULES_FILE
 from edgebit.model.tensor_files import DTYPES, SINGLE_FILE, StoredTensor, TensorFiles
 from edgebit.model.ternary import TRITS_PER_BYTE, Bytes, TernaryTensor, row_blocks, unpack_codes
 from edgebit.progress import SILENT, Progress
@@ -91,6 +92,7 @@ def pack_checkpoint(
         (staging / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name, content in checkpoint.tokenizer.files.items():
             (staging / name).write_bytes(content)
+        _copy_pooling(checkpoint.path, staging)
     counts = Counter(Scales(m.scales, m.shape[1]).granularity for m in matrices.values())
     former = sum(tensor.nbytes for tensor in files.values())
     return Packed(folder, counts, sum(entry.size for entry in entries), former)
@@ -164,6 +166,15 @@ def _write(file: BinaryIO, entries: list[_Entry], progress: Progress) -> None:
             file.write(block)
             written += len(block)
             progress.advance(written, end)
+
+
+def _copy_pooling(source: Path, folder: Path) -> None:
+    """What says how an encoder's hidden states become one vector."""
+    if (source / MODULES_FILE).is_file():
+        for path in (source / MODULES_FILE, *source.glob("*/config.json")):
+            copy = folder / path.relative_to(source)
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
 
 
 def _config(checkpoint: Checkpoint) -> dict[str, Any]:

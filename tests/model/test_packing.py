@@ -21,7 +21,15 @@ from edgebit.errors import CheckpointError, ConfigError, UsageError
 from edgebit.graph import build
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, open_checkpoint
 from edgebit.model.packing import pack_checkpoint
-from tests.builders import TINY, Shape, change_json, change_tensors, split_into_shards, write_checkpoint
+from tests.builders import (
+    TINY,
+    Shape,
+    change_json,
+    change_tensors,
+    split_into_shards,
+    write_checkpoint,
+    write_json,
+)
 from tests.float_products import PRODUCTS, float_logits, write_products
 from tests.graph.running import Runner
 from tests.reference import divergence, transformers_logits
@@ -88,6 +96,16 @@ def test_masters_are_packed_as_transformers_reads_them(tmp_path: Path) -> None:
     ids = np.random.default_rng(1).integers(0, 300, (1, 24))
     theirs = [transformers_logits(folder, ids, torch.float32) for folder in (source, packed.folder)]
     assert divergence(*theirs) < 1e-3
+
+
+def test_an_encoder_keeps_its_pooling(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "model", "master")
+    modules = [{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]
+    write_json(source / "modules.json", modules)
+    (source / "1_Pooling").mkdir()
+    write_json(source / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": True})
+    folder = pack_checkpoint(source, tmp_path / "packed").folder
+    assert open_checkpoint(folder).pooling == "mean"
 
 
 def test_floats_that_are_not_ternary_are_refused_with_their_error(tmp_path: Path) -> None:
