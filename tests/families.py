@@ -29,6 +29,7 @@ from tests.builders import (
     BOS,
     END_OF_TEXT,
     LAYOUTS,
+    TINY,
     change_json,
     change_tensors,
     special_id,
@@ -123,14 +124,30 @@ def write_model(folder: Path, name: str) -> tuple[Path, Path]:
     """A checkpoint of a recipe, of a layout of tests/builders.py or of "1bitllm", and one of the same model
     that transformers can read.
     """
-    if name in LAYOUTS:
-        checkpoint = write_checkpoint(folder / name, name)
+    layout = name.removesuffix(" with biases")
+    if layout in LAYOUTS:
+        checkpoint = write_checkpoint(folder / "model", layout)
+        if layout != name:
+            _add_biases(checkpoint)
     elif name == "1bitllm":
         twin = write_family(folder / "twin", "bitnet silu")
         return write_onebitllm(folder / name, twin), twin
     else:
         checkpoint = write_family(folder / "model", name)
     return checkpoint, checkpoint
+
+
+def _add_biases(folder: Path) -> None:
+    """To the projections of attention."""
+    random = np.random.default_rng(5)
+    biases = {}
+    for layer in range(TINY.layers):
+        for part, heads in (("q", TINY.heads), ("k", 2), ("v", 2), ("o", TINY.heads)):
+            values = 0.5 * random.standard_normal(heads * TINY.head_size)
+            name = f"model.layers.{layer}.self_attn.{part}_proj.bias"
+            biases[name] = values.astype(ml_dtypes.bfloat16)
+    change_tensors(folder, **biases)
+    change_json(folder / "config.json", attention_bias=True)
 
 
 def write_onebitllm(folder: Path, source: Path) -> Path:
