@@ -81,7 +81,7 @@ def test_the_time_between_passes_belongs_to_no_step(bundle: Path) -> None:
 
 def test_an_unknown_phase_is_refused(bundle: Path) -> None:
     toy = Toy(bundle)
-    for phase in (-1, 3):
+    for phase in (-1, 4):
         assert toy.library.eb_profile_times(toy.session, phase, None, 0) == ARGUMENT
     assert toy.library.eb_profile_times(toy.session, DECODE, None, 1) == ARGUMENT
 

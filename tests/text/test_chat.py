@@ -90,7 +90,7 @@ def test_ids_are_those_of_the_printed_conversation(name: str) -> None:
     native = open_chat(tokenizer, template, names)
     source = random.Random(name)
     compared = 0
-    for _ in range(1000):
+    for _ in range(400):
         messages, generate = random_conversation(source), source.random() < 0.5
         try:
             expected = expected_ids(
@@ -107,7 +107,7 @@ def test_ids_are_those_of_the_printed_conversation(name: str) -> None:
             # the template drops a message without a word, or knows the end or the system message otherwise
             ours = ("would not be printed", "end with a user's message", "has to be the first")
             assert any(text in str(reason) for text in ours)
-    assert compared > (100 if name == "qwen3" else 300)
+    assert compared > (50 if name == "qwen3" else 120)
 
 
 def test_the_format_of_bitnet_2b_4t() -> None:

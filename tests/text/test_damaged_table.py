@@ -13,7 +13,7 @@ import pytest
 from edgebit.bundle.text import build_text_table
 from tests.text import native, spaced_for_tests, templates, tokenizers_for_tests
 
-ROUNDS = 3000
+ROUNDS = 1200
 ALL = tokenizers_for_tests.ALL | spaced_for_tests.ALL
 
 

@@ -12,6 +12,7 @@ import base64
 import struct
 import unicodedata
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models
@@ -24,7 +25,7 @@ LAST = "\U0010fffd"  # nobody's neighbour
 LOWEST_MARK, COMMON_MARK = "\u0334", "\u0301"  # combining classes 1 and 230
 
 
-def class_starts() -> list[int]:
+def class_starts(in_words: set[int]) -> list[int]:
     """Sorted ``first code point << 4 | class``: 0 other, 1 letter, 2 number, 3 white space, 4 punctuation, 5
     what only ``Digits`` takes for a number; and WORD, what the added tokens take for a part of a word."""
     members = [
@@ -38,7 +39,7 @@ def class_starts() -> list[int]:
     for number, codes in enumerate(members, 1):
         assert not any(classes[code] for code in codes)
         classes |= dict.fromkeys(codes, number)
-    for code in words():
+    for code in in_words:
         classes[code] |= WORD
     starts, before = [], -1
     for code, number in classes.items():
@@ -66,13 +67,12 @@ def numeric() -> set[int]:
     return {ord(piece) for piece, _ in pieces if len(piece) == 1} - {ord("a")}
 
 
-def words() -> set[int]:
+def words(among: Sequence[int] = CODE_POINTS) -> set[int]:
     """The code points beside which a token that has to stand alone is not found."""
     tokenizer = Tokenizer(models.BPE(vocab={"x": 0}, merges=[]))
     tokenizer.add_tokens([AddedToken(f"{LAST}q", single_word=True, normalized=False)])
     texts = [
-        "\n".join(f"{chr(code)}{LAST}q" for code in CODE_POINTS[at : at + 256])
-        for at in range(0, len(CODE_POINTS), 256)
+        "\n".join(f"{chr(code)}{LAST}q" for code in among[at : at + 256]) for at in range(0, len(among), 256)
     ]
     found = set()
     for at, encoding in enumerate(tokenizer.encode_batch(texts)):
@@ -80,7 +80,7 @@ def words() -> set[int]:
             begin // 4 for (begin, _), token in zip(encoding.offsets, encoding.ids, strict=True) if token
         }
         found |= {256 * at + i for i in range(256)} - {256 * at + i for i in alone}
-    return {CODE_POINTS[i] for i in found if i < len(CODE_POINTS)}
+    return {among[i] for i in found if i < len(among)}
 
 
 def changed_by_nfd() -> set[int]:
@@ -160,7 +160,7 @@ def _decoded(text: str) -> tuple[int, ...]:
             literal(
                 "CLASS_STARTS",
                 "first code point << 4 | class (other, letter, number, space, punctuation, late), 8: word",
-                class_starts(),
+                class_starts(words()),
             ),
             literal(
                 "DECOMPOSITIONS",
