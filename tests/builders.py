@@ -183,7 +183,7 @@ class _Draw:
         return (1 + 0.25 * self._random.standard_normal(size)).astype(ml_dtypes.bfloat16)
 
 
-def write_pooling(folder: Path, mode: str, *more: str) -> None:
+def write_pooling(folder: Path, mode: str, *more: str) -> Path:
     """modules.json of sentence-transformers with pooling_mode_``mode`` true, and other modules behind it."""
     kinds = {"": "Transformer", "1_Pooling": "Pooling"}
     kinds |= {f"{i}_{name}": name for i, name in enumerate(more, 2)}
@@ -195,6 +195,7 @@ def write_pooling(folder: Path, mode: str, *more: str) -> None:
     (folder / "1_Pooling").mkdir(exist_ok=True)
     modes = ("cls_token", "mean_tokens", "max_tokens", "lasttoken")
     write_json(folder / "1_Pooling" / "config.json", {f"pooling_mode_{name}": name == mode for name in modes})
+    return folder
 
 
 def append_eos(folder: Path, token: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 import edgebit
 from edgebit.bundle.writer import Untested, write
 from edgebit.compiler.compile import compile_graph
+from edgebit.compiler.target import Target, load_target
 from edgebit.graph import build
 from edgebit.host_library import this_machine
 from edgebit.model import Overrides, open_checkpoint
@@ -19,10 +20,14 @@ from tests.encoders import NEAR, TEXTS, cosines, printed_bits, tokens_of, write_
 from tests.gguf_files import I2_S
 
 
+def compile_for(checkpoint: Path, folder: Path, target: Target, pooling: str | None = None) -> Path:
+    graph = build(open_checkpoint(checkpoint, Overrides(pooling=pooling)))
+    return write(compile_graph(graph, target), text_table_of(graph), folder, Untested())
+
+
 def compile_here(checkpoint: Path, folder: Path, pooling: str | None = None) -> Path:
     """A bundle with the best kernels of this machine alone."""
-    graph = build(open_checkpoint(checkpoint, Overrides(pooling=pooling)))
-    return write(compile_graph(graph, this_machine()), text_table_of(graph), folder, Untested())
+    return compile_for(checkpoint, folder, this_machine(), pooling)
 
 
 POOLED = {"qwen3": "last", "gemma3": "mean"}
@@ -54,8 +59,7 @@ def test_arm_gives_the_bits_of_this_machine(
 ) -> None:
     pooling, folder = encoder
     _, expected = printed_bits(sys.executable, TEXTS, folder / "bundle")
-    bundle = tmp_path / "arm"
-    edgebit.compile(folder / "model", "arm64", bundle, overrides=Overrides(pooling=pooling))
+    bundle = compile_for(folder / "model", tmp_path / "arm", load_target("arm64"), pooling)
     for cpu, tier in {"cortex-a72": "neon", "cortex-a76": "dotprod", "max": "i8mm"}.items():
         assert printed_bits(str(arm_python), TEXTS, bundle, 2, EB_CPU=cpu) == [tier, expected]
 
