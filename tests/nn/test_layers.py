@@ -1,0 +1,132 @@
+"""Ternary layers of torch: the values of SPEC 1.3, straight-through gradients, and the exported file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import edgebit
+from edgebit.errors import EdgebitError
+from edgebit.nn import BitConv2d, BitLinear, activation_codes, weight_trits
+from edgebit.nn.export import pack_trits
+
+Floats = npt.NDArray[np.float32]
+
+
+def quantized_rows(x: Floats) -> tuple[Floats, Floats]:
+    """SPEC 1.3, step by step in float32: 127 times the reciprocal, ties to even."""
+    absmax = np.maximum(np.abs(x).max(-1, keepdims=True), np.float32(1e-5))
+    scale = np.float32(127) * (np.float32(1) / absmax)
+    return np.clip(np.rint(x * scale), -128, 127).astype(np.float32), scale
+
+
+def product(x: Floats, weight: Floats) -> Floats:
+    codes, scale = quantized_rows(x)
+    size = np.maximum(np.abs(weight).astype(np.float32).mean(dtype=np.float32), np.float32(1e-5))
+    weight_scale = np.float32(1) / size
+    trits = np.clip(np.rint(weight * weight_scale), -1, 1)
+    accumulator = codes.astype(np.int32) @ trits.astype(np.int32).T
+    return accumulator.astype(np.float32) * ((np.float32(1) / weight_scale) / scale)
+
+
+def test_codes_are_those_of_the_reciprocal_and_of_ties_to_even() -> None:
+    x = torch.tensor([[2.0, 1.0, -2.0, 0.5 * 2 / 127, 1.5 * 2 / 127], [0.0] * 5])
+    codes, scale = activation_codes(x)
+    expected, expected_scale = quantized_rows(x.numpy())
+    assert np.array_equal(codes.numpy(), expected) and np.array_equal(scale.numpy(), expected_scale)
+
+
+def test_bit_linear_has_the_values_of_the_specification_in_training_too() -> None:
+    torch.manual_seed(1)
+    layer = BitLinear(40, 24, bias=False)
+    x = torch.randn(3, 7, 40)
+    expected = product(x.numpy(), layer.weight.detach().numpy())
+    for mode in (layer.train(), layer.eval()):
+        assert np.abs(mode(x).detach().numpy() - expected).max() <= 1e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 1, 1), ((2, 3), (2, 1), 0), (1, 1, 0), (5, 2, (2, 1))]
+)
+def test_bit_conv2d_is_a_convolution_of_codes(
+    kernel: int | tuple[int, int], stride: int | tuple[int, int], padding: int | tuple[int, int]
+) -> None:
+    """With images whose patches all have the same largest value, it is torch's convolution of codes and trits."""
+    torch.manual_seed(2)
+    layer = BitConv2d(4, 6, kernel, stride, padding)
+    x = torch.randint(0, 2, (2, 4, 9, 8)).float() * 2 - 1
+    trits, size = weight_trits(layer.weight.detach())
+    assert layer.bias is not None
+    expected = nn.functional.conv2d(x, trits * size, layer.bias.detach(), stride, padding)
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_gradients_pass_the_quantisers() -> None:
+    torch.manual_seed(3)
+    layer = BitLinear(32, 8, bias=False)
+    x = torch.randn(5, 32, requires_grad=True)
+    layer(x).sum().backward()
+    trits, size = weight_trits(layer.weight.detach())
+    codes, scale = activation_codes(x.detach())
+    assert x.grad is not None and layer.weight.grad is not None
+    assert torch.allclose(x.grad, (trits * size).sum(0).expand_as(x), atol=1e-6)
+    assert torch.allclose(layer.weight.grad, (codes / scale).sum(0).expand_as(layer.weight), atol=1e-4)
+
+
+def test_trits_are_packed_low_bits_first() -> None:
+    packed = pack_trits(torch.tensor([[-1.0, 0.0, 1.0, -1.0, 1.0]]))
+    assert packed.tolist() == [[0b00_10_01_00, 0b01_01_01_10]]
+
+
+def model() -> nn.Module:
+    torch.manual_seed(4)
+    layers = nn.Sequential(
+        BitConv2d(3, 20, 3, padding=1),
+        nn.BatchNorm2d(20),
+        nn.GELU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.LayerNorm(80),
+        BitLinear(80, 33),
+        nn.SiLU(),
+        nn.Linear(33, 10),
+    )
+    layers(torch.randn(16, 3, 8, 8))  # running statistics that are not zero and one
+    return layers
+
+
+def test_the_exported_file_is_valid_and_onnxruntime_gives_its_values(tmp_path: Path) -> None:
+    """Within 1e-5: roundings of a few units, with these inputs too few to tip a code."""
+    module, x = model(), torch.randn(2, 3, 8, 8)
+    file = edgebit.export_torch(module, x, tmp_path / "m.onnx", ["image"], ["scores"])
+    assert module.training  # as it was
+    onnx.checker.check_model(str(file), full_check=True)
+    graph = onnx.load(file).graph
+    assert [node.op_type for node in graph.node].count("BitLinear") == 2
+    assert {tensor.data_type for tensor in graph.initializer if tensor.name.endswith("0.weight")} == {
+        onnx.TensorProto.UINT8
+    }
+    (scores,) = onnxruntime.InferenceSession(str(file)).run(None, {"image": x.numpy()})
+    with torch.no_grad():
+        expected = module.eval()(x).numpy()
+    assert np.abs(scores - expected).max() < 1e-5
+
+
+class Undecided(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+def test_what_torch_cannot_export_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(EdgebitError, match=r"Undecided: torch.onnx.export cannot export it: ") as caught:
+        edgebit.export_torch(Undecided(), torch.zeros(3), tmp_path / "m.onnx")
+    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+    with pytest.raises(EdgebitError, match="name a file that ends in .onnx"):
+        edgebit.export_torch(model(), torch.zeros(1, 3, 8, 8), tmp_path / "m.pt")

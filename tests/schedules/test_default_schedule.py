@@ -1,0 +1,141 @@
+"""Kernels that TVM wrote: the values of a step-by-step float32 model, the same bits on every tier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import erf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tvm.script import tirx as T
+
+from edgebit.errors import CompileError
+from edgebit.schedules.canonical import canonical
+from edgebit.schedules.default_schedule import BLOCK, default_schedule, read_nest
+from edgebit.schedules.tier import TIERS
+from tests.schedules.harness import FLOAT_TIER_NAMES, Call, link, same_bits
+
+Floats = npt.NDArray[np.float32]
+LENGTH = 300  # a block of 256 and a rest of 44: 32, 8 and 4
+
+FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any], float]] = {
+    "exp": (T.exp, np.exp, 1),
+    "sigmoid": (T.sigmoid, lambda x: 1 / (1 + np.exp(-x)), 3),
+    "tanh": (T.tanh, np.tanh, 2),
+    "erf": (T.erf, np.vectorize(erf), 8),
+    "log": (lambda x: T.log(T.fabs(x)), lambda x: np.log(np.abs(x)), 1),
+    "round": (T.round, np.rint, 0),
+    "floor": (T.floor, np.floor, 0),
+    "ceil": (lambda x: T.ceil(x), np.ceil, 0),
+    "trunc": (T.trunc, np.trunc, 0),
+    "rsqrt": (lambda x: T.rsqrt(T.fabs(x) + T.float32(1.0)), lambda x: 1 / np.sqrt(np.abs(x) + 1), 2),
+}
+"""Name: (TIR, double precision, largest error in units of the last place)."""
+
+
+def elementwise(function: Callable[[Any], Any]) -> Any:
+    @T.prim_func(s_tir=True)
+    def kernel(x_data: T.handle, y_data: T.handle) -> None:
+        x = T.match_buffer(x_data, (2, LENGTH), "float32")
+        y = T.match_buffer(y_data, (2, LENGTH), "float32")
+        for i, j in T.grid(T.int64(2), T.int64(LENGTH)):
+            with T.sblock("map"):
+                vi, vj = T.axis.remap("SS", [i, j])
+                y[vi, vj] = function(x[vi, vj])
+
+    return kernel
+
+
+@T.prim_func(s_tir=True)
+def product(a_data: T.handle, b_data: T.handle, y_data: T.handle) -> None:
+    a = T.match_buffer(a_data, (3, 70), "float32")
+    b = T.match_buffer(b_data, (70, LENGTH), "float32")
+    y = T.match_buffer(y_data, (3, LENGTH), "float32")
+    for i, j, k in T.grid(T.int64(3), T.int64(LENGTH), T.int64(70)):
+        with T.sblock("product"):
+            vi, vj, vk = T.axis.remap("SSR", [i, j, k])
+            with T.init():
+                y[vi, vj] = T.float32(0)
+            y[vi, vj] = y[vi, vj] + a[vi, vk] * b[vk, vj]
+
+
+@T.prim_func(s_tir=True)
+def to_bytes(x_data: T.handle, y_data: T.handle) -> None:
+    x = T.match_buffer(x_data, (1, LENGTH), "float32")
+    y = T.match_buffer(y_data, (1, LENGTH), "int8")
+    for i, j in T.grid(T.int64(1), T.int64(LENGTH)):
+        with T.sblock("cast"):
+            vi, vj = T.axis.remap("SS", [i, j])
+            y[vi, vj] = T.cast(x[vi, vj], "int8")
+
+
+def inputs() -> Floats:
+    generator = np.random.default_rng(11)
+    values = generator.standard_normal((2, LENGTH)) * 10.0 ** generator.uniform(-4, 1.2, (2, LENGTH))
+    values[0, :8] = [0.0, -0.0, 0.5, -0.5, 2.5, 88.0, -88.0, 1e-40]
+    return values.astype(np.float32)
+
+
+@pytest.mark.parametrize("name", FLOAT_TIER_NAMES)
+def test_functions_products_and_casts_on_every_tier(name: str, tmp_path: Path) -> None:
+    tier = TIERS[name]
+    kernels = {key: elementwise(function) for key, (function, _, _) in FUNCTIONS.items()}
+    kernels |= {"product": product, "cast": to_bytes}
+    program = link(
+        lambda: {key: default_schedule(tier, each) for key, each in kernels.items()}, tier, tmp_path
+    )
+    generator = np.random.default_rng(12)
+    a, b = (generator.standard_normal(shape).astype(np.float32) for shape in ((3, 70), (70, LENGTH)))
+    x = inputs()
+    buffers = {"x": x, "a": a, "b": b, "product": np.zeros((3, LENGTH), np.float32)}
+    buffers |= {key: np.zeros_like(x) for key in FUNCTIONS} | {"cast": np.zeros((1, LENGTH), np.int8)}
+    # Two runs of units each, as two threads would: (count, begin).
+    halves = [(1, 0), (3, 1)]
+    calls = [Call(key, ["x", key], half) for key in FUNCTIONS for half in halves]
+    calls += [Call("product", ["a", "b", "product"], half) for half in ((2, 0), (4, 2))]
+    calls += [Call("cast", ["x", "cast"], (2, 0))]
+    after = program.run(buffers, calls)
+    same_bits(after["product"], sequential(a, b))
+    same_bits(after["cast"], np.clip(np.trunc(x[:1]), -128, 127).astype(np.int8))
+    for key, (_, exact, units) in FUNCTIONS.items():
+        expected = np.asarray(exact(x.astype(np.float64)))
+        with np.errstate(over="ignore"):
+            spacing = np.spacing(np.abs(expected).astype(np.float32)).astype(np.float64)
+        fine = np.isfinite(expected) & (np.abs(expected) > 1e-37)
+        assert (np.abs(after[key] - expected)[fine] <= units * spacing[fine]).all(), key
+    reference = tmp_path.parent / "functions.npz"  # of the first tier that ran
+    found = np.stack([after[key] for key in FUNCTIONS])
+    if reference.exists():
+        same_bits(found, np.load(reference)["found"])
+    else:
+        np.savez(reference, found=found)
+
+
+def sequential(a: Floats, b: Floats) -> Floats:
+    """Each product rounded, added in the order of k."""
+    total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+    for k in range(a.shape[1]):
+        total = total + a[:, k : k + 1] * b[k]
+    return total
+
+
+def test_a_unit_is_a_block_of_a_row() -> None:
+    nest = read_nest(product)
+    assert (nest.rows, nest.width, nest.units) == (3, LENGTH, 3 * -(-LENGTH // BLOCK))
+    assert nest.operations == 3 * LENGTH * 70
+
+
+@pytest.mark.parametrize(
+    ("function", "complaint"),
+    [
+        (T.sin, "function sin of float32"),
+        (lambda x: T.cast(T.cast(x, "float64"), "float32"), "float64 values"),
+        (lambda x: T.pow(x, x), "a power by a tensor"),
+    ],
+)
+def test_what_has_no_canonical_form_is_refused(function: Callable[[Any], Any], complaint: str) -> None:
+    with pytest.raises(CompileError, match=complaint):
+        canonical(read_nest(elementwise(function)).statement)
