@@ -96,9 +96,8 @@ def main() -> None:
     if chosen.target == "host":
         compiled = ask(bundle, held_out)
         same = (compiled.argmax(1) == scores.argmax(1)).mean()
-        print(
-            f"bundle: {same:.1%} of its answers are torch's; scores differ by {abs(compiled - scores).max():.1e}"
-        )
+        largest = np.abs(compiled - scores).max()
+        print(f"bundle: {same:.1%} of its answers are torch's; scores differ by {largest:.1e} at most")
 
 
 if __name__ == "__main__":

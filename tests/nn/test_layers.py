@@ -58,7 +58,7 @@ def test_bit_linear_has_the_values_of_the_specification_in_training_too() -> Non
 def test_bit_conv2d_is_a_convolution_of_codes(
     kernel: int | tuple[int, int], stride: int | tuple[int, int], padding: int | tuple[int, int]
 ) -> None:
-    """With images whose patches all have the same largest value, it is torch's convolution of codes and trits."""
+    """Where all patches have the same largest value, it is torch's convolution of codes and trits."""
     torch.manual_seed(2)
     layer = BitConv2d(4, 6, kernel, stride, padding)
     x = torch.randint(0, 2, (2, 4, 9, 8)).float() * 2 - 1
@@ -128,5 +128,5 @@ def test_what_torch_cannot_export_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EdgebitError, match=r"Undecided: torch.onnx.export cannot export it: ") as caught:
         edgebit.export_torch(Undecided(), torch.zeros(3), tmp_path / "m.onnx")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
-    with pytest.raises(EdgebitError, match="name a file that ends in .onnx"):
+    with pytest.raises(EdgebitError, match="name a file that ends in"):
         edgebit.export_torch(model(), torch.zeros(1, 3, 8, 8), tmp_path / "m.pt")
