@@ -150,8 +150,10 @@ class PlanBuilder:
         weight: relax.Var,
         out: Rows,
         residual: bool = False,
-    ) -> None:
-        """The RMSNorm of ``x``, the rows of ``source``, written to ``out`` or added to it."""
+    ) -> Callable[[bool], Operand]:
+        """The RMSNorm of ``x``, the rows of ``source``, in prefill: written to ``out`` or added to it. The
+        result makes the row of decoding there, or (true) in the scratch of each thread.
+        """
         name = "rmsnorm_residual" if residual else "rmsnorm_rows"
         kernel = KernelInstance(name, (("eps", float(call.attrs["eps"])),))
         vector = self.sections.vector(weight, x.width)
@@ -159,10 +161,18 @@ class PlanBuilder:
         self.advance()
         rows: list[Operand] = [InArena(x.buffer, x.row_bytes), vector, InArena(out.buffer, out.row_bytes)]
         self.prefill.add(self.time, label, kernel, TOKEN_COUNT, rows, scalars)
-        made = self.made_again.get(source)
-        row = made() if made else InArena(x.buffer)
-        self.decode.add(self.time, label, kernel, constant(1), [row, vector, InArena(out.buffer)], scalars)
-        self.scratch.end_chain()
+
+        def decoded(everywhere: bool) -> Operand:
+            if self.rows_of(label, source) is not x:
+                raise CompileError(f"node {label}: its input was updated before its norm was used")
+            made = self.made_again.get(source)
+            row = made() if made else InArena(x.buffer)
+            to: Operand = self.scratch.take(x.row_bytes) if everywhere else InArena(out.buffer)
+            operands = [row, vector, to]
+            self.decode.add(self.time, label, kernel, constant(1), operands, scalars, everywhere=everywhere)
+            return to
+
+        return decoded
 
     def computed(self, label: str, product: Product) -> Rows:
         """The result of a projection in rows of its own."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -89,6 +90,7 @@ class _Planner(PlanBuilder):
         self.projected: _Table | None = None
         self.pooled: Callable[[], Pooling] | None = None
         self.layers = self.vocab_size = self.hidden_size = 0
+        self.projected_floats: set[relax.Var] = set()
 
     def run(self, fused: relax.Function) -> tuple[Plan, Weights]:
         lower: dict[str, Callable[[str, relax.Call], Any]] = {
@@ -109,6 +111,7 @@ class _Planner(PlanBuilder):
             "pooled_head": self._pooled_head,
         }
         self.readers = _readers(fused)
+        self.projected_floats = _projected_floats(fused)
         for variable, value in bindings(fused):
             if isinstance(value, relax.TupleGetItem):
                 self.values[variable] = self.values[value.tuple_value]
@@ -164,7 +167,12 @@ class _Planner(PlanBuilder):
         source = call.args[0]
         x = self.rows_of(variable.name, source)
         out = self.arena.rows(variable.name, x.features)
-        self.normalized(variable.name, call, x, source, call.args[1], out)
+        decoded = self.normalized(variable.name, call, x, source, call.args[1], out)
+        if variable in self.projected_floats and len(self.readers[variable]) == 1:
+            self.made_again[variable] = partial(decoded, True)
+        else:
+            decoded(False)
+            self.scratch.end_chain()
         return out
 
     def _scale(self, variable: relax.Var, call: relax.Call) -> Rows:
@@ -203,7 +211,8 @@ class _Planner(PlanBuilder):
         x = self.taken(variable.name, call.args[0])
         if y.features != x.features:
             raise CompileError(f"node {variable.name}: {y.features} features are added to {x.features}")
-        self.normalized(variable.name, call, y, call.args[1], call.args[2], x, residual=True)
+        self.normalized(variable.name, call, y, call.args[1], call.args[2], x, residual=True)(False)
+        self.scratch.end_chain()
         return x
 
     def _gated(self, variable: relax.Var, call: relax.Call) -> Rows:
@@ -329,3 +338,14 @@ def _readers(fused: relax.Function) -> dict[relax.Var, set[relax.Var]]:
                 for operand in read:
                     readers.setdefault(operand, set()).add(variable)
     return readers
+
+
+def _projected_floats(fused: relax.Function) -> set[relax.Var]:
+    """Values that nothing but projections of floats reads."""
+    by_projection: set[relax.Var] = set()
+    by_others: set[relax.Var] = set()
+    for _, value in bindings(fused):
+        if isinstance(value, relax.Call):
+            operands = {argument for argument in value.args if isinstance(argument, relax.Var)}
+            (by_projection if value.op.name == "edgebit.float_linear" else by_others).update(operands)
+    return by_projection - by_others

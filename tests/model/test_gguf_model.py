@@ -188,7 +188,9 @@ def test_overrides_are_recorded_and_refused_where_they_mean_nothing(packed: Path
 
 def test_a_tokenizer_beside_the_file_wins(packed: Path, tmp_path: Path) -> None:
     path = write(packed, tmp_path / "m.gguf", metadata={"tokenizer.ggml.model": "llama"})
-    with pytest.raises(EdgebitError, match=r"SentencePiece.*put the model's tokenizer\.json beside the file"):
+    with pytest.raises(
+        EdgebitError, match=r"tokenizer\.ggml\.scores.*put the model's tokenizer\.json beside the file"
+    ):
         open_checkpoint(path)
     (tmp_path / "tokenizer.json").write_bytes((packed / "tokenizer.json").read_bytes())
     assert open_checkpoint(path).tokenizer.tokenizer_json == (packed / "tokenizer.json").read_bytes()
