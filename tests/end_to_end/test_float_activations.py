@@ -4,13 +4,17 @@ token. Which rules make such a model is tested on its graph (tests/graph/test_fl
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import edgebit
+from edgebit.emulation import find_emulator
 from edgebit.host_library import this_machine
 from edgebit.model import AS_THE_FILE_SAYS, Overrides
+from edgebit.progress import Silent
 from edgebit.runtime import load
 from tests.end_to_end.bundles import compile_checkpoint
 from tests.families import VOCABULARY
@@ -43,3 +47,22 @@ def test_logits_are_those_of_transformers(
         for token, expected in zip(PROMPTS[0].tolist(), rows[0], strict=True):
             one = np.asarray(model._engine.evaluate_all([token]))[0]
             np.testing.assert_array_equal(one.view(np.uint32), expected.reshape(-1).view(np.uint32))
+
+
+@pytest.mark.arm
+def test_arm_gives_the_bits_of_this_machine(tmp_path: Path) -> None:
+    """The self-test compares token ids and the sha256 of all logits, on every emulated processor."""
+    if find_emulator("arm64") is None:
+        if os.environ.get("EDGEBIT_REQUIRE_ARM") == "1":
+            pytest.fail("EDGEBIT_REQUIRE_ARM=1, but qemu-aarch64 is not installed")
+        pytest.skip("qemu-aarch64 is not installed (package qemu-user)")
+    checkpoint = write_products(tmp_path / "model", PRODUCTS["llama, groups of 32"])
+    reports: list[str] = []
+
+    class Reporter(Silent):
+        def stage(self, name: str) -> None:
+            reports.append(name)
+
+    bundle = edgebit.compile(checkpoint, "arm64", tmp_path / "bundle", context=64, progress=Reporter())
+    assert "run self-test" in reports
+    assert (bundle / "edgebit-run").is_file()
