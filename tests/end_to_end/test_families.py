@@ -6,18 +6,21 @@ what such graphs say, in one pass and token by token.
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from edgebit.compiler import compile_graph
+from edgebit.compiler import compile_graph, load_target
 from edgebit.graph import load as load_graph
 from edgebit.graph import save
 from edgebit.host_library import this_machine
 from edgebit.runtime import load
 from tests.end_to_end.bundles import compile_checkpoint
+from tests.end_to_end.test_arm import answer
 from tests.families import VOCABULARY, write_model
 from tests.reference import check_logits, divergence, transformers_logits
 
@@ -44,3 +47,17 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
         engine._engine.rewind(0)
         for token, expected in zip(PROMPTS[0].tolist(), rows[0], strict=True):
             assert np.array_equal(np.asarray(engine._engine.evaluate_all([token]))[0], expected)
+
+
+@pytest.mark.arm
+@pytest.mark.parametrize("name", ["gemma3 rms_norm", "1bitllm"])
+def test_arm_gives_the_tokens_and_the_bits_of_this_machine(
+    name: str, arm_python: Path, tmp_path: Path
+) -> None:
+    """On its oldest tier; every kernel is compared on all of them."""
+    checkpoint, _ = write_model(tmp_path, name)
+    compile_checkpoint(checkpoint, tmp_path / "here", this_machine())
+    compile_checkpoint(checkpoint, tmp_path / "arm", replace(load_target("arm64"), tiers=("neon",)))
+    _, *expected = answer(sys.executable, tmp_path / "here")
+    tier, *found = answer(str(arm_python), tmp_path / "arm", EB_CPU="cortex-a72")
+    assert (tier, found) == ("neon", expected)
