@@ -28,7 +28,8 @@ from tests.gguf_files import Recipe as GgufRecipe
 from tests.reference import Floats, HalfCache
 
 VOCABULARY = 320
-TEXTS = ["a", "turn on the lights", "Zürich, 東京 & Αθήνα: 🙂", "the quick brown fox jumps; " * 9]
+# The first one is nothing but the token at its end, which the decode plan computes; the last is the longest.
+TEXTS = ["", "a", "turn on the lights", "Zürich, 東京 & Αθήνα: 🙂", "the quick brown fox jumps; " * 9]
 NEAR = 0.9995  # cosine, SPEC 6: up to three layers
 EPS = 1e-3  # large enough to be noticed
 SIZES: Mapping[str, Any] = {

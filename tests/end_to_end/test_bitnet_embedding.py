@@ -50,7 +50,7 @@ def test_vectors_are_those_of_torch(encoder: tuple[str, Path]) -> None:
     texts = tokens_of(checkpoint, TEXTS)
     assert min(cosines(checkpoint, found, texts, pooling)) >= NEAR
     other = "mean" if pooling == "last" else "last"
-    assert max(cosines(checkpoint, found, texts, other)) < NEAR
+    assert max(cosines(checkpoint, found[1:], texts[1:], other)) < NEAR
 
 
 @pytest.mark.arm
