@@ -202,6 +202,37 @@ def test_the_programs_print_the_same_vectors(encoder: Encoder) -> None:
     assert one.stdout == other.stdout
 
 
+def cli(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from edgebit.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_line_knows_what_a_bundle_is_for(tmp_path_factory: pytest.TempPathFactory) -> None:
+    bundle = made("mean", tmp_path_factory).bundle
+    with edgebit.load(bundle) as model:
+        expected = list(model.embed([SHORT])[0])
+    said = cli("run", bundle, SHORT)
+    assert np.array(json.loads(said.stdout), np.float32).tolist() == expected and not said.stderr
+    facts = " ".join(cli("inspect", bundle).stdout.split())
+    assert "pooling mean" in facts and "task embed" in facts
+    for refused, reason in (
+        (cli("run", bundle, SHORT, "--temperature", "1"), "options of answers are not for it"),
+        (cli("chat", bundle, "--prompt", SHORT), "makes embeddings and does not answer: call embed(texts)"),
+        (cli("bench", bundle), "bench measures models that answer, this one"),
+    ):
+        assert refused.returncode == 1 and reason in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
+def test_the_program_refuses_options_of_answers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    program = made("mean", tmp_path_factory).bundle / "edgebit-run"
+    for options, status in ((["--temperature", "1"], 2), (["--max-tokens", "3"], 2), (["--bench"], 1)):
+        command = [program, "-p", SHORT, *options]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == status and "this model makes embeddings" in result.stderr
+        assert not result.stdout
+
+
 # ---- what a model is not for ---------------------------------------------------------------------------
 
 
