@@ -21,7 +21,7 @@ from edgebit.host_library import fits_here
 from edgebit.runtime import Model, RuntimeModelError
 from edgebit.runtime.doctor import examine
 from edgebit.schedules.tier import TIERS, tiers_of
-from tests.tensor_graphs import everything, mlp
+from tests.tensor_graphs import everything, mlp, model_of
 
 Floats = npt.NDArray[np.float32]
 IMAGES: Floats = np.random.default_rng(3).standard_normal((2, 3, 8, 8)).astype(np.float32)
@@ -99,6 +99,18 @@ def test_arm64_gives_the_same_bits(tiny: Path, tmp_path: Path, arm_python: Path)
             command, env={**os.environ, "EB_CPU": cpu}, capture_output=True, text=True, check=True
         )
         assert done.stdout.split()[1] == here
+
+
+def test_indices_are_counted_from_the_end_and_held_inside_the_axis(tmp_path: Path) -> None:
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    indices = onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.INT64, [5])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [5, 3])
+    node = onnx.helper.make_node("Gather", ["table", "rows"], ["y"])
+    onnx.save(model_of([node], {"table": table}, [indices], [result]), tmp_path / "rows.onnx")
+    bundle = edgebit.compile(tmp_path / "rows.onnx", "host", tmp_path / "bundle")
+    with edgebit.load(bundle) as model:
+        found = np.asarray(model.run([0, 3, -1, -4, 1 << 40])["y"])
+    assert np.array_equal(found, table[[0, 3, 3, 0, 3]])
 
 
 @pytest.mark.parametrize(

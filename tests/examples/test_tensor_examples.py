@@ -64,8 +64,8 @@ def test_keywords_are_spotted_from_samples(tmp_path: Path, monkeypatch: pytest.M
     pytest.importorskip("scipy")
     keywords = example("keywords", "keywords", monkeypatch)
     features = keywords.LogMel()
-    samples, labels = keywords.data(270, seed=1)
-    model = torch.nn.Sequential(features, keywords.train(features(samples), labels, epochs=6)).eval()
+    samples, labels = keywords.data(450, seed=1)
+    model = torch.nn.Sequential(features, keywords.train(features(samples), labels, epochs=8)).eval()
     held_out, expected = keywords.data(45, seed=2)
     with torch.no_grad():
         scores = model(held_out).numpy()

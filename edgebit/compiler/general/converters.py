@@ -82,8 +82,7 @@ def _gather(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes)
         if known.size and not -size <= known.min() <= known.max() < size:
             raise CompileError(f"indices {known.min()} to {known.max()} of an axis of {size}")
         return op.take(x, relax.const(np.where(known < 0, known + size, known)), axis, mode="clip")
-    length = relax.const(np.array(size, indices.ty.dtype))
-    zero = relax.const(np.array(0, indices.ty.dtype))
+    length, zero = (relax.const(value, str(indices.ty.dtype)) for value in (size, 0))
     counted = builder.emit(op.where(op.less(indices, zero), op.add(indices, length), indices))
     return op.take(x, counted, axis, mode="clip")
 
