@@ -43,9 +43,8 @@ class MatrixScales:
     def blocks(self, rows: int, groups: int, padded_groups: int) -> Array:
         """[rows/16][padded groups][16]; rows and groups of padding have the scale 0."""
         given = np.asarray(self.data()).astype(np.float32)
-        if not np.isfinite(given).all() or (given < 0).any():
-            bad = given[~(np.isfinite(given) & (given >= 0))][0]
-            raise CompileError(f"tensor {self.name}: scale {bad}, expected a finite number from 0 on")
+        if not np.isfinite(given).all():
+            raise CompileError(f"tensor {self.name}: scale {given[~np.isfinite(given)][0]} is not finite")
         every = np.zeros((rows, padded_groups), np.float32)
         repeated = np.repeat(np.atleast_2d(given), groups // self.groups, axis=1)
         every[: self.matrix.rows, :groups] = np.broadcast_to(repeated, (self.matrix.rows, groups))
