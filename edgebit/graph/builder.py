@@ -61,8 +61,8 @@ What a family has besides (`edgebit.model.families`):
     Add                          L.self_attn.q_proj          q_proj.product, bias
     RMSNormalization             L.post_attention_layernorm  o_proj or down_proj, before the residual
     Gelu                         L.mlp.activation            gate_proj; approximate "tanh"
-    E TernaryMatMul              L.self_attn.q_proj          of every projection, where activations stay floats:
-                                                             x, weight, weight_scale [1], [N, 1] or [N, groups]
+    E TernaryMatMul              L.self_attn.q_proj          x, weight, weight_scale [1], [N, 1], [N, groups];
+                                                             all projections, where activations stay floats
 
 Query, key and value stay [batch_size, sequence_length, heads · head_dim]: Attention and RotaryEmbedding
 take the heads as attributes, so no Reshape or Transpose stands between the projections and them.
