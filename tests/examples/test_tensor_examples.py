@@ -17,14 +17,25 @@ import edgebit
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-# Prints the bits of the scores of images of 64 floats, one after the other.
+# Prints the bits of the scores of the inputs in a file, one after the other.
 PROGRAM = """
 import sys; sys.path.insert(0, sys.argv[1])
 from edgebit_runtime import load
-data = bytes.fromhex(sys.argv[2])
+data, size = open(sys.argv[2], "rb").read(), int(sys.argv[3])
 with load(sys.argv[1], threads=2) as model:
-    print("".join(model.run(data[i : i + 256])["scores"].tobytes().hex() for i in range(0, len(data), 256)))
+    print("".join(model.run(data[i : i + size])["scores"].tobytes().hex() for i in range(0, len(data), size)))
 """
+
+
+def scores_on_arm64(arm_python: Path, file: Path, inputs: torch.Tensor, folder: Path) -> bytes:
+    """The bits of what the bundle of ``file`` makes of float32 inputs [n][...] as an emulated Cortex-A72."""
+    bundle = edgebit.compile(file, "arm64", folder / "arm64")
+    data = inputs.numpy().astype(np.float32)
+    (folder / "inputs").write_bytes(data.tobytes())
+    command = [str(arm_python), "-c", PROGRAM, str(bundle), str(folder / "inputs"), str(data[0].nbytes)]
+    environment = {**os.environ, "EB_CPU": "cortex-a72"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return bytes.fromhex(done.stdout)
 
 
 def example(folder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -53,14 +64,13 @@ def test_digits_are_read_on_arm64_as_in_torch(
     compiled = digits.ask(here, held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.99  # a code may tip where two scores are close
     assert np.median(np.abs(compiled - scores).max(1)) < 1e-4
-    there = edgebit.compile(file, "arm64", tmp_path / "arm64")
-    command = [str(arm_python), "-c", PROGRAM, str(there), held_out[:20].numpy().tobytes().hex()]
-    environment = {**os.environ, "EB_CPU": "cortex-a72"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert bytes.fromhex(done.stdout) == compiled[:20].tobytes()
+    assert scores_on_arm64(arm_python, file, held_out[:20], tmp_path) == compiled[:20].tobytes()
 
 
-def test_keywords_are_spotted_from_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.arm
+def test_keywords_are_spotted_on_arm64_as_in_torch(
+    tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("scipy")
     keywords = example("keywords", "keywords", monkeypatch)
     features = keywords.LogMel()
@@ -75,6 +85,7 @@ def test_keywords_are_spotted_from_samples(tmp_path: Path, monkeypatch: pytest.M
     )
     compiled = keywords.ask(edgebit.compile(file, "host", tmp_path / "host"), held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.95
+    assert scores_on_arm64(arm_python, file, held_out[:4], tmp_path) == compiled[:4].tobytes()
 
 
 def test_synthesised_words_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
