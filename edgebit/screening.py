@@ -21,7 +21,7 @@ from edgebit.compiler.plan import Plan
 from edgebit.compiler.summary import streamed_bytes
 from edgebit.compiler.weights import ROWS, Array, bfloat16_rows
 
-_SAMPLED = 16  # one block of rows in so many is coded to see what s4 would leave
+_SAMPLED = 8  # one block of rows in so many is coded to see what s4 would leave
 _BLOCK = 128  # rows
 _FEW_SURVIVORS = 32  # native/head_screen.c computes them without screening them again
 

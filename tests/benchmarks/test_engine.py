@@ -36,7 +36,7 @@ def test_a_program_that_answers_is_timed_and_weighed(tmp_path: Path) -> None:
     bundle = write_toy_bundle(tmp_path / "bundle")
     opened, first, resident = answer(bundle, 3, 16)
     assert 0 < opened < first and resident > 1 << 20
-    with pytest.raises(SystemExit, match="token 321 is not in the vocabulary"):
+    with pytest.raises(SystemExit, match=r"token \d+ is not in the vocabulary"):
         answer(bundle, 10, 1)  # the toy's vocabulary ends before the prompt's tokens
 
 
