@@ -57,7 +57,7 @@ def gelu_tanh(x: Expr) -> Expr:
     """x · ½(1 + tanh(√(2/π)·(x + 0.044715·x³))); ½(1 + tanh(u)) is the sigmoid of 2u."""
     lanes = lanes_of(x)
     cubic = mul(x * x * x, constant(0.044715, lanes))
-    return x * _sigmoid((x + cubic) * constant(_TWICE_ROOT_2_PI, lanes))
+    return x * _sigmoid((fence(x) + cubic) * constant(_TWICE_ROOT_2_PI, lanes))
 
 
 def _sigmoid(x: Expr) -> Expr:
