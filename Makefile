@@ -1,5 +1,6 @@
 # make demo    compile the built-in model for this machine and talk to it
 # make test    all checks: lint, types, tests, ARM bundles in an emulated ARM userland
+# make test-slow    what takes long of the same: sanitizers, musl programs, more families on emulated ARM (some minutes)
 # make test-devices   the built-in model on every kind of device, emulated: equal bits; prints a table
 # make test-exact   equal bits at the shapes of 2B-4T: tiers, threads, prompt lengths, lm_head, guessing (ten minutes)
 # All do everything on a fresh machine. Nothing outside this folder is touched, but for ~/.cache/edgebit (what zig and
@@ -9,13 +10,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARM_CACHE := .cache/arm
 
-.PHONY: demo test test-devices test-exact lint types prepare device clean
+.PHONY: demo test test-slow test-devices test-exact lint types prepare device clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: lint types prepare
 	scripts/run_tests.sh $(ARM_CACHE)
+
+test-slow: .venv/installed-dev prepare
+	scripts/run_tests.sh $(ARM_CACHE) -m slow
 
 test-devices: .venv/installed-dev prepare
 	scripts/prepare_devices.sh $(ARM_CACHE)

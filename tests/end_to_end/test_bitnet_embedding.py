@@ -53,6 +53,7 @@ def test_vectors_are_those_of_torch(encoder: tuple[str, Path]) -> None:
     assert max(cosines(checkpoint, found[1:], texts[1:], other)) < NEAR
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_arm_gives_the_bits_of_this_machine(
     encoder: tuple[str, Path], arm_python: Path, tmp_path: Path

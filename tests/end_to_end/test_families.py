@@ -49,6 +49,7 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
             assert np.array_equal(np.asarray(engine._engine.evaluate_all([token]))[0], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 @pytest.mark.parametrize("name", ["gemma3 rms_norm", "1bitllm"])
 def test_arm_gives_the_tokens_and_the_bits_of_this_machine(

@@ -49,6 +49,7 @@ def test_logits_are_those_of_transformers(
             np.testing.assert_array_equal(one.view(np.uint32), expected.reshape(-1).view(np.uint32))
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_arm_gives_the_bits_of_this_machine(tmp_path: Path) -> None:
     """The self-test compares token ids and the sha256 of all logits, on every emulated processor."""

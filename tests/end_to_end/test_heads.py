@@ -91,6 +91,7 @@ def test_int8_says_that_it_is_lossy_and_what_it_changes(checkpoint: Path, bundle
     assert 0 < np.abs(ours - theirs).mean() < 0.1 * theirs.std()
 
 
+@pytest.mark.slow
 def test_an_int8_cache_says_that_it_is_lossy_and_halves_the_cache(
     checkpoint: Path, bundles: dict[str, Path]
 ) -> None:
@@ -110,6 +111,7 @@ def test_an_unknown_form_is_refused_before_anything_is_done(tmp_path: Path) -> N
         edgebit.compile(tmp_path / "nothing", output=tmp_path / "out", head="best")
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_screening_finds_the_same_tokens_on_arm(
     checkpoint: Path, bundles: dict[str, Path], arm_python: Path, tmp_path: Path

@@ -89,6 +89,7 @@ def run_program(bundle: Path, threads: int, inputs: Floats, **environment: str) 
     ).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_arm64_gives_the_same_bits(tiny: Path, tmp_path: Path, arm_python: Path) -> None:
     bundle = edgebit.compile(tiny.parent / "mlp.onnx", "arm64", tmp_path / "bundle")

@@ -94,6 +94,7 @@ def test_functions_are_short() -> None:
                 start = None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 def test_the_suite_passes_under_sanitizers(tmp_path: Path) -> None:
     """Address and undefined-behaviour sanitizers over every session, thread, tier and lm_head test."""

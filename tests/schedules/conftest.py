@@ -101,12 +101,17 @@ def elementwise(function: Callable[[Any], Any], source: str, result: str) -> Any
     return block
 
 
+_programs: dict[str, Program] = {}  # pytest forgets a session's fixture with every change of its parameter
+
+
 @pytest.fixture(scope="session", params=FLOAT_TIER_NAMES)
 def float_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
     """The float kernels and building blocks on each tier this workstation can run."""
     tier = TIERS[request.param]
-    folder = tmp_path_factory.mktemp(f"float-{tier.name}")
-    return link(lambda: float_kernels(tier) | building_blocks(tier), tier, folder)
+    if tier.name not in _programs:
+        folder = tmp_path_factory.mktemp(f"float-{tier.name}")
+        _programs[tier.name] = link(lambda: float_kernels(tier) | building_blocks(tier), tier, folder)
+    return _programs[tier.name]
 
 
 @pytest.fixture(scope="session", params=FLOAT_TIER_NAMES)
