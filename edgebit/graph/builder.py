@@ -71,7 +71,7 @@ take the heads as attributes, so no Reshape or Transpose stands between the proj
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -350,7 +350,7 @@ class _Decoder:
         shape = (config.max_position_embeddings, config.head_dim // 2)
         sizes = config.head_dim, config.max_position_embeddings
         divisors = self.checkpoint.rotary_divisors()
-        tables = (
+        tables = cache(  # every layer asks for them
             partial(rotary_tables, *sizes, config.local_rope_theta)
             if local
             else partial(rotary_tables, *sizes, config.rope_theta, config.rope_scaling, divisors)
