@@ -48,6 +48,7 @@ def example(folder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleTy
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_digits_are_read_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
@@ -67,6 +68,7 @@ def test_digits_are_read_on_arm64_as_in_torch(
     assert scores_on_arm64(arm_python, file, held_out[:20], tmp_path) == compiled[:20].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.arm
 def test_keywords_are_spotted_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch

@@ -76,6 +76,7 @@ def test_every_type_gives_the_trits_and_scales_of_the_original(
         assert_same(open_checkpoint(write(original, number)), open_checkpoint(original))
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_file_computes_what_transformers_does(
     originals: dict[tuple[type, int], Path], tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edgebit.schedules.catalogue import kernel
 from edgebit.schedules.lowering import assembly
 from edgebit.schedules.tier import TIERS
-from tests.schedules.conftest import HEAD_DIMS, attention_kernels, float_kernels
+from tests.schedules.conftest import HEAD_DIMS, SCALAR_TIERS, attention_kernels, float_kernels
 from tests.schedules.harness import FLOAT_TIER_NAMES, TRIPLES
 
 # Their products are exact (13 significant bits by float16, 16 by bfloat16, any float by 2·trit): fusing
@@ -70,12 +70,17 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
             yield mnemonic, operands
 
 
-@pytest.mark.parametrize("tier_name", FLOAT_TIER_NAMES)
+TIER_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in SCALAR_TIERS else name for name in FLOAT_TIER_NAMES
+]
+
+
+@pytest.mark.parametrize("tier_name", TIER_NAMES)
 def test_every_kernel_is_looked_at(tier_name: str) -> None:
     assert {symbol for symbol, _ in kernels(tier_name)} == set(chosen_kernels(tier_name))
 
 
-@pytest.mark.parametrize("tier_name", FLOAT_TIER_NAMES)
+@pytest.mark.parametrize("tier_name", TIER_NAMES)
 def test_only_exact_products_are_fused(tier_name: str) -> None:
     for symbol, text in kernels(tier_name):
         fused = {mnemonic for mnemonic, _ in instructions(text) if FUSED.fullmatch(mnemonic)}
@@ -90,7 +95,7 @@ def test_exact_products_are_fused_where_the_cpu_can(tier_name: str) -> None:
             assert any(FUSED.fullmatch(mnemonic) for mnemonic, _ in instructions(text)), symbol
 
 
-@pytest.mark.parametrize("tier_name", FLOAT_TIER_NAMES)
+@pytest.mark.parametrize("tier_name", TIER_NAMES)
 def test_no_estimates_and_no_calls(tier_name: str) -> None:
     for symbol, text in kernels(tier_name):
         for mnemonic, operands in instructions(text):
@@ -99,7 +104,7 @@ def test_no_estimates_and_no_calls(tier_name: str) -> None:
                 assert operands.removesuffix("@PLT") in HARMLESS_CALLS, f"{symbol}: {mnemonic} {operands}"
 
 
-@pytest.mark.parametrize("tier_name", FLOAT_TIER_NAMES)
+@pytest.mark.parametrize("tier_name", TIER_NAMES)
 def test_the_stack_stays_below_four_kilobytes(tier_name: str) -> None:
     pattern = STACK[TIERS[tier_name].architecture]
     for symbol, text in kernels(tier_name):
