@@ -1,7 +1,8 @@
 """Tiny checkpoints of families that transformers has classes for, written by transformers itself.
 
 A plain model of the class is drawn and saved in bfloat16; ``quantization_config`` then makes its linear
-layers AutoBitLinear when it is loaded, here and there: masters, absmean.
+layers AutoBitLinear when it is loaded, here and there: masters, absmean. "NAME, autobitlinear" and "NAME,
+bitlinear" are the same model packed by transformers' own functions, for the layers that unpack it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from transformers import (
     PreTrainedConfig,
     Qwen3Config,
 )
+from transformers.integrations.bitnet import WeightQuant, pack_weights
 
 from tests.builders import (
     BOS,
@@ -84,6 +86,13 @@ BITNET_SILU: Mapping[str, Any] = {
     "hidden_act": "silu",
     "tie_word_embeddings": True,
 }
+FALCON_E: Mapping[str, Any] = {
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 1,
+    "rope_theta": 1000042.0,
+    "rms_norm_eps": 1e-5,
+}
 RECIPES: Mapping[str, Recipe] = {
     "qwen3": Recipe(Qwen3Config, {"hidden_size": 96, "tie_word_embeddings": True}),
     "qwen3 rms_norm": Recipe(Qwen3Config, {"tie_word_embeddings": False}, own_norm=True),
@@ -94,12 +103,20 @@ RECIPES: Mapping[str, Recipe] = {
     "gemma3 rms_norm": Recipe(Gemma3TextConfig, GEMMA3, own_norm=True),
     "llama rope": Recipe(LlamaConfig, {"rope_scaling": ROPE, "rope_theta": 1000.0}),
     "llama biases": Recipe(LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
+    # as tiiuae/Falcon-E-*: heads wider than hidden_size / heads, one for eight of queries, own lm_head
+    "falcon-e": Recipe(LlamaConfig, FALCON_E),
 }
 
 
+def is_packed(name: str) -> bool:
+    """Whether the checkpoint of that name holds uint8, which transformers loads in bfloat16 alone."""
+    return name.removesuffix(" with biases") in ("packed", "llama") or ", " in name
+
+
 def write_family(folder: Path, name: str, seed: int = 0) -> Path:
-    """Write the checkpoint of a recipe into ``folder`` and return it."""
-    recipe = RECIPES[name]
+    """Write the checkpoint of a recipe, or "recipe, linear_class" of it, into ``folder`` and return it."""
+    recipe_name, _, linear_class = name.partition(", ")
+    recipe = RECIPES[recipe_name]
     torch.manual_seed(seed)
     config = recipe.config(**{**SIZES, **recipe.values})
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
@@ -116,6 +133,12 @@ def write_family(folder: Path, name: str, seed: int = 0) -> Path:
     if recipe.own_norm:
         quantization |= {"use_rms_norm": True, "rms_norm_eps": 0.25}
         change_tensors(folder, **_own_norms(model, seed))
+    if linear_class:
+        change_tensors(folder, **_packed(model, linear_class))
+        quantization |= {"quantization_mode": "offline"}
+    if linear_class == "bitlinear":  # said by silence in the files of Falcon3, Falcon-E and HF1BitLLM
+        quantization |= {"linear_class": None, "modules_to_not_convert": ["lm_head"]}
+    quantization = {key: value for key, value in quantization.items() if value is not None}
     change_json(folder / "config.json", quantization_config=quantization)
     return folder
 
@@ -172,6 +195,21 @@ def _drawn(name: str, parameter: torch.Tensor) -> torch.Tensor:
         return 0.5 * torch.randn_like(parameter)
     deviation = 0.1 if "embed" in name or "lm_head" in name else 0.8 / parameter.shape[-1] ** 0.5
     return deviation * torch.randn_like(parameter)
+
+
+def _packed(model: torch.nn.Module, linear_class: str) -> dict[str, Any]:
+    """Every projection as transformers packs it, with the scale that ``linear_class`` expects."""
+    tensors: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and name.endswith("_proj"):
+            master = module.weight.detach().float()
+            with torch.compiler.set_stance("force_eager"):
+                trits = torch.sign(WeightQuant.apply(master))
+            mean = master.abs().mean()
+            scale = mean if linear_class == "autobitlinear" else 1 / mean
+            tensors[f"{name}.weight"] = pack_weights(trits).numpy()
+            tensors[f"{name}.weight_scale"] = np.array([scale]).astype(ml_dtypes.bfloat16)
+    return tensors
 
 
 def _own_norms(model: torch.nn.Module, seed: int) -> dict[str, Any]:

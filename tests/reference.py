@@ -50,7 +50,7 @@ def transformers_states(folder: Path, ids: list[int]) -> Floats:
 def _opened(folder: Path, dtype: torch.dtype, load_dtype: torch.dtype = torch.bfloat16) -> Any:
     """Loaded in bfloat16 and widened afterwards: as float32 a packed one is loaded wrongly (SPEC 1.3).
 
-    Masters can be loaded as float32, and Gemma's have to: its factor of embeddings would be rounded.
+    Masters can be loaded as float32. Gemma's factor of embeddings is rounded on the way, and put back.
     """
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=load_dtype, attn_implementation="eager", local_files_only=True
@@ -59,6 +59,8 @@ def _opened(folder: Path, dtype: torch.dtype, load_dtype: torch.dtype = torch.bf
     for module in model.modules():  # BitLinear casts to the dtype it was made with
         if hasattr(module, "in_features") and isinstance(getattr(module, "dtype", None), torch.dtype):
             module.dtype = dtype
+        if hasattr(module, "scalar_embed_scale"):
+            module.embed_scale = torch.tensor(module.scalar_embed_scale, dtype=dtype)
     return model
 
 

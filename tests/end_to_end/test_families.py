@@ -21,13 +21,23 @@ from edgebit.host_library import this_machine
 from edgebit.runtime import load
 from tests.end_to_end.bundles import compile_checkpoint
 from tests.end_to_end.test_arm import answer
-from tests.families import VOCABULARY, write_model
+from tests.families import VOCABULARY, is_packed, write_model
 from tests.reference import check_logits, divergence, transformers_logits
 
 PROMPTS = np.random.default_rng(3).integers(0, VOCABULARY - 3, (4, 40))
 
 
-@pytest.mark.parametrize("name", ["gemma3", "gemma3 rms_norm", "llama biases", "1bitllm"])
+NAMES = [
+    "gemma3, bitlinear",
+    "gemma3 rms_norm, autobitlinear",
+    "llama biases",
+    "1bitllm",
+    pytest.param("qwen3 rms_norm, bitlinear", marks=pytest.mark.slow),
+    pytest.param("falcon-e, bitlinear", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     checkpoint, twin = write_model(tmp_path, name)
     folder = tmp_path / "bundle"
@@ -35,8 +45,9 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
     with load(folder) as engine:
         rows = [np.array(engine.logits(prompt.tolist()), np.float32) for prompt in PROMPTS]
     logits = np.stack(rows)
+    load_dtype = torch.bfloat16 if is_packed(name) else torch.float32  # SPEC 1.3
     exact, reference = (
-        transformers_logits(twin, PROMPTS, torch.float32, half, torch.float32) for half in (False, True)
+        transformers_logits(twin, PROMPTS, torch.float32, half, load_dtype) for half in (False, True)
     )
     assert divergence(exact, logits) <= 1e-3
     check_logits(reference, transformers_logits(twin, PROMPTS, torch.bfloat16), logits)
@@ -51,7 +62,7 @@ def test_logits_are_those_of_transformers(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.arm
-@pytest.mark.parametrize("name", ["gemma3 rms_norm", "1bitllm"])
+@pytest.mark.parametrize("name", ["gemma3 rms_norm, autobitlinear", "1bitllm"])
 def test_arm_gives_the_tokens_and_the_bits_of_this_machine(
     name: str, arm_python: Path, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from edgebit.model import Checkpoint, ModelConfig, open_checkpoint
 from edgebit.model import checkpoint as reader
 from edgebit.model.config import read_config
 from edgebit.model.facts import QuantizationConfig
-from tests.families import VOCABULARY, write_model
+from tests.families import VOCABULARY, is_packed, write_model
 from tests.graph.running import Runner
 from tests.reference import Floats, divergence, transformers_logits
 
@@ -43,6 +43,22 @@ def other_sense(config: ModelConfig) -> ModelConfig:
 
 
 NO_QK_NORM = of_family(query_norm=None, key_norm=None)
+OWN_NORM: dict[str, Break] = {
+    "norm of projections": of_config(projection_norm=None),
+    "its epsilon": lambda c: replace(c, projection_norm=replace(c.projection_norm, eps=1e-6)),  # type: ignore[type-var]
+}
+GEMMA3: dict[str, Break] = {
+    "1 + weight": of_family(norm_offset=0.0),
+    "factor of embeddings": of_family(scales_embedding=False),
+    "norm behind attention": of_family(attention_post_norm=None),
+    "norm behind the MLP": of_family(mlp_post_norm=None),
+    "norms of heads": NO_QK_NORM,
+    "GELU": of_config(hidden_act="silu"),
+    "window": of_config(layer_windows=(0, 0, 0)),
+    "size of the window": of_config(layer_windows=(21, 0, 21)),
+    "theta of windows": lambda c: replace(c, local_rope_theta=c.rope_theta),
+    "scale of scores": lambda c: replace(c, attention_scale=c.head_dim**-0.5),
+}
 RULES: dict[str, dict[str, Break]] = {
     "packed": {
         "norm before o_proj": of_family(attention_sub_norm=None),
@@ -60,10 +76,7 @@ RULES: dict[str, dict[str, Break]] = {
         "ffn_layernorm": of_family(mlp_sub_norm=None),
         "SiLU": of_config(hidden_act="relu2"),
     },
-    "llama rms_norm": {
-        "norm of projections": of_config(projection_norm=None),
-        "its epsilon": lambda c: replace(c, projection_norm=replace(c.projection_norm, eps=1e-6)),  # type: ignore[type-var]
-    },
+    "llama rms_norm": OWN_NORM,
     "packed with biases": {"biases": of_config(biased=())},  # multiplied by weight_scale, too
     "llama with biases": {"biases": of_config(biased=())},
     "llama biases": {
@@ -77,21 +90,25 @@ RULES: dict[str, dict[str, Break]] = {
     },
     "qwen3": {"norms of heads": NO_QK_NORM},
     "qwen3 rms_norm": {
+        **OWN_NORM,
         "norms of heads": NO_QK_NORM,
-        "norm of projections": of_config(projection_norm=None),
         "own lm_head": of_config(tie_word_embeddings=True),
     },
-    "gemma3": {
-        "1 + weight": of_family(norm_offset=0.0),
-        "factor of embeddings": of_family(scales_embedding=False),
-        "norm behind attention": of_family(attention_post_norm=None),
-        "norm behind the MLP": of_family(mlp_post_norm=None),
-        "norms of heads": NO_QK_NORM,
-        "GELU": of_config(hidden_act="silu"),
-        "window": of_config(layer_windows=(0, 0, 0)),
-        "size of the window": of_config(layer_windows=(21, 0, 21)),
-        "theta of windows": lambda c: replace(c, local_rope_theta=c.rope_theta),
-        "scale of scores": lambda c: replace(c, attention_scale=c.head_dim**-0.5),
+    "gemma3": GEMMA3,
+    # packed by transformers' functions and unpacked by its layers, in both senses of the scale
+    "falcon-e, bitlinear": {
+        "SiLU": of_config(hidden_act="relu2"),
+        "scale sense": other_sense,
+        "own lm_head": of_config(tie_word_embeddings=True),
+    },
+    "qwen3, autobitlinear": {"norms of heads": NO_QK_NORM, "scale sense": other_sense},
+    "qwen3 rms_norm, bitlinear": {**OWN_NORM, "norms of heads": NO_QK_NORM, "scale sense": other_sense},
+    "gemma3, bitlinear": {**GEMMA3, "scale sense": other_sense},
+    "gemma3 rms_norm, autobitlinear": {**GEMMA3, **OWN_NORM, "scale sense": other_sense},
+    "llama biases, bitlinear": {
+        "biases of attention": lambda c: replace(c, biased=c.biased[4:]),
+        "biases of the MLP": lambda c: replace(c, biased=c.biased[:4]),
+        "scale sense": other_sense,
     },
 }
 
@@ -106,8 +123,7 @@ def test_the_graph_is_the_model_and_every_rule_matters(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, twin = write_model(tmp_path, name)
-    packed = name.removesuffix(" with biases") in ("packed", "llama")  # not to be loaded as float32: SPEC 1.3
-    load_dtype = torch.bfloat16 if packed else torch.float32
+    load_dtype = torch.bfloat16 if is_packed(name) else torch.float32  # SPEC 1.3
     expected = transformers_logits(twin, PROMPTS, torch.float32, load_dtype=load_dtype)
     assert divergence(expected, graph_logits(open_checkpoint(folder), tmp_path / "right")) <= SAME
     check(tmp_path / "right")
