@@ -72,6 +72,16 @@ GEMMA3: Mapping[str, Any] = {
     "query_pre_attn_scalar": 48,
     "tie_word_embeddings": True,
 }
+GEMMA3_SEVEN: Mapping[str, Any] = {
+    "hidden_size": 256,
+    "intermediate_size": 256,
+    "num_hidden_layers": 7,
+    "num_key_value_heads": 1,
+    "head_dim": 64,
+    "sliding_window": 20,
+    "query_pre_attn_scalar": 64,
+    "tie_word_embeddings": True,
+}
 ROPE = {
     "rope_type": "llama3",
     "factor": 16.0,
@@ -99,7 +109,10 @@ RECIPES: Mapping[str, Recipe] = {
     # heads of 20 features, which are no multiple of 16 as in 1bitLLM 3B
     "bitnet silu": Recipe(BitNetConfig, BITNET_SILU),
     "llama rms_norm": Recipe(LlamaConfig, {"rms_norm_eps": 1e-5}, own_norm=True),
+    "qwen3 biases": Recipe(Qwen3Config, {"attention_bias": True, "tie_word_embeddings": True}),
     "gemma3": Recipe(Gemma3TextConfig, GEMMA3),
+    # as llama.cpp knows it: every sixth layer sees all, scores are scaled by the heads; rows of 256 columns
+    "gemma3 of seven layers": Recipe(Gemma3TextConfig, GEMMA3_SEVEN),
     "gemma3 rms_norm": Recipe(Gemma3TextConfig, GEMMA3, own_norm=True),
     "llama rope": Recipe(LlamaConfig, {"rope_scaling": ROPE, "rope_theta": 1000.0}),
     "llama biases": Recipe(LlamaConfig, {"attention_bias": True, "mlp_bias": True}),

@@ -65,12 +65,17 @@ NAMES: Mapping[str, str] = {
     "mlp.up_proj.norm": "ffn_up_norm_in",
     "mlp.down_proj.norm": "ffn_down_norm_in",
 }
+GEMMA3_NAMES: Mapping[str, str] = NAMES | {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
 
 
 @dataclass
 class Recipe:
     """How a checkpoint is written as GGUF: types by part, metadata to add, change or (None) leave out, more
-    tensors of float32.
+    tensors of float32. ``norm_shift``: is added to the weights of norms. ``permute_biases``: with weights.
     """
 
     architecture: str = "bitnet-b1.58"
@@ -80,6 +85,9 @@ class Recipe:
     masters: Mapping[str, Array] = field(default_factory=dict)  # written instead of trits, by name
     i2s_block: int = 128
     permute: bool = False
+    permute_biases: bool = True
+    norm_shift: float = 0.0
+    names: Mapping[str, str] = field(default_factory=lambda: NAMES)
     metadata: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, Array] = field(default_factory=dict)
 
@@ -142,21 +150,31 @@ def tensors(checkpoint: Checkpoint, recipe: Recipe) -> list[tuple[str, Array, in
     config = checkpoint.config
     out: list[tuple[str, Array, int]] = [
         ("token_embd.weight", floats(checkpoint, EMBEDDING), recipe.table),
-        ("output_norm.weight", floats(checkpoint, "model.norm.weight"), Kinds.F32),
+        (
+            "output_norm.weight",
+            floats(checkpoint, "model.norm.weight") + np.float32(recipe.norm_shift),
+            Kinds.F32,
+        ),
     ]
     if not config.tie_word_embeddings:
         out.append(("output.weight", floats(checkpoint, LM_HEAD), recipe.table))
     for layer in range(config.num_hidden_layers):
         for norm in checkpoint.layer_norms():
-            values = floats(checkpoint, f"model.layers.{layer}.{norm}.weight")
-            out.append((f"blk.{layer}.{NAMES[norm]}.weight", values, recipe.norms))
+            values = floats(checkpoint, f"model.layers.{layer}.{norm}.weight") + np.float32(recipe.norm_shift)
+            out.append((f"blk.{layer}.{recipe.names[norm]}.weight", values, recipe.norms))
         for linear in config.projections:
             matrix = checkpoint.projection(f"model.layers.{layer}.{linear}")
             values = products(matrix)
             values = recipe.masters.get(f"layers.{layer}.{linear}.weight", values).astype(np.float32)
-            if recipe.permute and linear in ("self_attn.q_proj", "self_attn.k_proj"):
+            rotated = linear in ("self_attn.q_proj", "self_attn.k_proj")
+            if recipe.permute and rotated:
                 values = interleave(values, config.head_dim)
             out.append((f"blk.{layer}.{NAMES[linear]}.weight", values, recipe.projections))
+            if linear in config.biased:
+                bias = floats(checkpoint, f"model.layers.{layer}.{linear}.bias")
+                if recipe.permute and recipe.permute_biases and rotated:
+                    bias = interleave(bias, config.head_dim)
+                out.append((f"blk.{layer}.{NAMES[linear]}.bias", bias, Kinds.F32))
     return out
 
 
@@ -192,7 +210,7 @@ def floats(checkpoint: Checkpoint, name: str) -> Array:
 def interleave(values: Array, head_dim: int) -> Array:
     """permute() of convert_hf_to_gguf.py: the halves of every head row by row in turn."""
     heads = len(values) // head_dim
-    return values.reshape(heads, 2, head_dim // 2, -1).swapaxes(1, 2).reshape(values.shape)
+    return values.reshape(heads, 2, head_dim // 2, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
 
 
 def i2s(values: Array, block: int = 128) -> npt.NDArray[np.uint8]:

@@ -98,15 +98,8 @@ class Checkpoint:
         return stored + np.float32(self.config.family.norm_offset)
 
     def bias(self, name: str) -> npt.NDArray[np.float32]:
-        """What a projection like "model.layers.0.self_attn.q_proj" adds, float32 [out_features].
-
-        A loaded AutoBitLinear multiplies the sum of product and bias by its weight_scale (transformers):
-        there the bias comes multiplied too.
-        """
-        bias = self.float_tensor(f"{name}.bias").astype(np.float32)
-        projection = self.projection(name)
-        scaled = self.config.quantization.scale_is_multiplier and not projection.scale_is_computed
-        return bias * projection.scale if scaled else bias
+        """What a projection like "model.layers.0.self_attn.q_proj" adds, float32 [out_features]."""
+        return self._weights.bias(name, self.projection(name))
 
     def verify(self) -> None:
         """Check presence, dtype and shape of every tensor, reading scales and norms alone.

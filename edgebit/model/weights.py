@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from edgebit.errors import CheckpointError
 from edgebit.model.facts import QuantizationConfig
 from edgebit.model.scaled_trits import FloatProducts, PackedScaledTrits
@@ -55,6 +58,10 @@ class Weights(Mapping[str, StoredTensor]):
     @abstractmethod
     def scale_advice(self) -> str:
         """What to look at where multipliers are implausibly large."""
+
+    def bias(self, name: str, projection: TernaryTensor) -> npt.NDArray[np.float32]:
+        """What the linear ``name``, whose matrix is ``projection``, adds: float32 [out_features]."""
+        return self.vector(f"{name}.bias", projection.shape[0]).map().astype(np.float32)
 
     def vector(self, name: str, size: int) -> StoredTensor:
         """A norm weight or a bias."""
@@ -105,6 +112,14 @@ class FolderWeights(Weights):
             return kind(weight, stored, sense)
         self.expect(weight, FLOAT_DTYPES, shape)
         return MasterWeights(weight) if scale is None else UnpackedTrits(weight, scale, sense)
+
+    def bias(self, name: str, projection: TernaryTensor) -> npt.NDArray[np.float32]:
+        """A loaded AutoBitLinear multiplies the sum of product and bias by its weight_scale (transformers):
+        there the bias comes multiplied too.
+        """
+        bias = super().bias(name, projection)
+        scaled = self._quantization.scale_is_multiplier and not projection.scale_is_computed
+        return bias * projection.scale if scaled else bias
 
     def label(self, name: str) -> str:
         return name if name == LM_HEAD else self._prefix + name.removeprefix(_PREFIX)

@@ -19,7 +19,7 @@ from edgebit.graph import build, save
 from edgebit.model import Checkpoint, Overrides, families, open_checkpoint
 from edgebit.model.families import Family
 from edgebit.model.families.bitnet_embedding import BITNET_EMBEDDING_GEMMA3, BITNET_EMBEDDING_QWEN3
-from edgebit.model.gguf import weights as gguf_weights
+from edgebit.model.gguf import names as gguf_names
 from edgebit.pipeline import text_table_of
 from tests.builders import END_OF_TEXT, change_tensors
 from tests.encoders import NEAR, TEXTS, cosines, embeddings, tokens_of, write_encoder, write_gguf_of
@@ -146,9 +146,10 @@ def test_weights_of_a_gguf_file_are_those_of_the_original(original: Path, kind: 
 def test_norms_of_projections_under_other_names_are_noticed(
     original: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = dict(gguf_weights._LAYER_NAMES_OF)
-    gate, up = "ffn_gate_norm_in.weight", "ffn_up_norm_in.weight"
-    monkeypatch.setattr(gguf_weights, "_LAYER_NAMES_OF", {**names, gate: names[up], up: names[gate]})
+    theirs_of = gguf_names._PROJECTIONS
+    gate, up = theirs_of["mlp.gate_proj"], theirs_of["mlp.up_proj"]
+    swapped = {**theirs_of, "mlp.gate_proj": up, "mlp.up_proj": gate}
+    monkeypatch.setattr(gguf_names, "_PROJECTIONS", swapped)
     theirs = open_checkpoint(write_gguf_of(original, I2_S))
     with pytest.raises(AssertionError):
         np.testing.assert_equal(norms(theirs), norms(open_checkpoint(original)))

@@ -7,13 +7,9 @@ from pathlib import Path
 
 from edgebit.errors import UsageError
 from edgebit.model.config import ModelConfig
-from edgebit.model.gguf.architecture import (
-    activation_quantization,
-    find_architecture,
-    model_config,
-    read_pooling_type,
-)
+from edgebit.model.gguf.architecture import activation_quantization, find_architecture
 from edgebit.model.gguf.container import read_gguf
+from edgebit.model.gguf.model_config import model_config, read_pooling_type
 from edgebit.model.gguf.tensor_types import I2_S
 from edgebit.model.gguf.vocabulary import read_vocabulary
 from edgebit.model.gguf.weights import GgufWeights
@@ -34,18 +30,12 @@ def open_gguf(
         model_config(file, architecture, overrides.activation),
         activation_quantization=activation_quantization(file, architecture, overrides),
     )
-    permuted = config.head_dim if architecture.permuted else None
     i2s_block = overrides.i2s_block
     if i2s_block is not None and not any(tensor.dtype == I2_S for tensor in file.tensors.values()):
         raise UsageError(f"{path}: i2s_block {i2s_block} is for I2_S files, and no tensor here is I2_S")
-    weights = GgufWeights(
-        file,
-        architecture.name,
-        permuted,
-        architecture.takes_masters,
-        config.activation_quantization == "none",
-        i2s_block or I2S_BLOCKS[0],
-    )
+    weights = GgufWeights(file, architecture, config, i2s_block or I2S_BLOCKS[0])
+    biased = tuple(linear for linear in config.projections if f"model.layers.0.{linear}.bias" in weights)
+    config = replace(config, biased=biased)
     if (path.parent / TOKENIZER_FILE).is_file():
         tokenizer = read_tokenizer(path.parent, config)
     else:

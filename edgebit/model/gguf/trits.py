@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -262,8 +262,7 @@ class HeadPermutedRows(TernaryTensor):
         scales = self._stored.scales
         if scales.ndim == 1:
             return scales
-        heads = scales.reshape(-1, self._head_dim // 2, 2, scales.shape[1]).swapaxes(1, 2)
-        return np.ascontiguousarray(heads).reshape(scales.shape)
+        return separate_halves(scales, self._head_dim)
 
     @property
     def scales_shape(self) -> tuple[int, ...]:
@@ -275,6 +274,13 @@ class HeadPermutedRows(TernaryTensor):
     def rows(self, begin: int, end: int) -> Bytes:
         size = self._head_dim
         first, last = begin // size * size, -(-end // size) * size
-        stored = self._stored.rows(first, last)
-        heads = stored.reshape(-1, size // 2, 2, stored.shape[1]).swapaxes(1, 2)
-        return np.ascontiguousarray(heads).reshape(stored.shape)[begin - first : end - first]
+        return separate_halves(self._stored.rows(first, last), size)[begin - first : end - first]
+
+
+_Rows = TypeVar("_Rows", Bytes, Floats)
+
+
+def separate_halves(rows: _Rows, head_dim: int) -> _Rows:
+    """Whole heads of rows in transformers' order, from those whose halves are interleaved (see above)."""
+    heads = rows.reshape(-1, head_dim // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
+    return np.ascontiguousarray(heads).reshape(rows.shape)
