@@ -7,6 +7,7 @@ over its axes in their order for each output alone, so neither threads, vectors 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -24,6 +25,7 @@ from .float_ops import LANES, Expr
 from .float_tier import accumulator_lanes
 from .tier import Tier
 
+_LARGEST = float.fromhex("0x1.fffffep127")  # float32
 BLOCK = 256
 """Outputs of a unit: a few kilobytes, so that a unit is worth a thread and a row is shared by several."""
 
@@ -86,7 +88,18 @@ def read_nest(function: tirx.PrimFunc) -> Nest:
                 f"axis {axis.var.name} of {block.name_hint} is dynamic, or neither parallel nor reduced"
             )
         axes[int(axis.iter_type)].append((axis.var, int(extent)))
-    return Nest(axes[0], axes[2], block.body, block.init, [region.source for region in block.writes])
+    initial = None if block.init is None else _from_infinity(block.init)
+    return Nest(axes[0], axes[2], block.body, initial, [region.source for region in block.writes])
+
+
+def _from_infinity(initial: tirx.Stmt) -> tirx.Stmt:
+    """TVM starts a maximum at the lowest finite float; that of nothing but -∞ (a row masked whole) is -∞."""
+
+    def unlimited(value: tirx.FloatImm) -> tirx.FloatImm:
+        at_an_end = str(value.ty.dtype) == "float32" and abs(value.value) == _LARGEST
+        return tirx.FloatImm("float32", math.copysign(math.inf, value.value)) if at_an_end else value
+
+    return tvm_ffi.structural_map(initial, (tirx.FloatImm, unlimited))
 
 
 def default_schedule(tier: Tier, function: tirx.PrimFunc) -> tirx.PrimFunc:

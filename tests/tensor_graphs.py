@@ -115,3 +115,40 @@ def everything() -> onnx.ModelProto:
     ]
     x, *outputs = (helper.make_tensor_value_info(*each) for each in named)
     return model_of(nodes, initializers, [x], outputs)
+
+
+def taken_apart() -> onnx.ModelProto:
+    """Operators that only the standard's own bodies explain: x [2, 6, 64] and past keys [2, 2, 3, 16]."""
+    generator = np.random.default_rng(9)
+    angles = np.arange(9)[:, None] * 10.0 ** -np.linspace(0, 2, 8)
+    initializers: dict[str, Array] = {
+        "narrow": generator.standard_normal((64, 32)).astype(np.float32),
+        "cosine": np.cos(angles).astype(np.float32),
+        "sine": np.sin(angles).astype(np.float32),
+        "places": np.arange(6)[None] + np.zeros((2, 1), np.int64),
+    }
+    heads = {"q_num_heads": 4, "kv_num_heads": 2}
+    nodes = [
+        helper.make_node("MatMul", ["x", "narrow"], ["k"]),
+        helper.make_node("RotaryEmbedding", ["x", "cosine", "sine", "places"], ["turned"], num_heads=4),
+        helper.make_node(
+            "Attention",
+            ["turned", "k", "k", "", "past", "past"],
+            ["seen", "keys", "values"],
+            name="attention",
+            is_causal=1,
+            scale=0.2,
+            softcap=5.0,
+            **heads,
+        ),
+        helper.make_node("Celu", ["seen"], ["y"], alpha=0.7),
+    ]
+    named = [
+        ("x", [2, 6, 64]),
+        ("past", [2, 2, 3, 16]),
+        ("y", [2, 6, 64]),
+        ("keys", [2, 2, 9, 16]),
+        ("values", [2, 2, 9, 16]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in named]
+    return model_of(nodes, initializers, values[:2], values[2:])

@@ -24,7 +24,7 @@ from edgebit.errors import CompileError
 EDGEBIT_DOMAIN = "ai.edgebit"
 _BATCH_DIMENSION = "batch_size"
 _WINDOW = "edgebit_window"  # what the mask of an Attention node says
-_NODE = "tvm_custom"  # the attribute under which TVM's converters look for the node's name
+NODE = "tvm_custom"  # the attribute under which TVM's converters look for the node's name
 
 Inputs = list[Any]
 Attributes = dict[str, Any]
@@ -55,7 +55,7 @@ def _dequantize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
 
 def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
     x, weight, weight_scale = inputs[:3]
-    name = attributes[_NODE]["name"]
+    name = attributes[NODE]["name"]
     quantized = builder.emit(call("quantize_activation", [x]), name_hint=_identifier(f"{name}.quantize"))
     codes, scale = builder.emit(quantized[0]), builder.emit(quantized[1])
     accumulator = builder.emit(call("ternary_matmul", [codes, weight]))
@@ -176,19 +176,22 @@ def import_onnx(
     model: ir.Model,
     outputs: Sequence[str],
     windows: Mapping[str, int] | None = None,
-    converters: Converters = CONVERTERS,
-    parameters: Collection[str] | None = None,
 ) -> ImportedGraph:
-    """Build the Relax module of ``model`` that returns a tuple of the named graph outputs.
+    """Build the Relax module of a decoder that returns a tuple of the named graph outputs.
 
-    ``windows``: of Attention nodes by name (`decoder.check_decoder`). ``converters`` go before TVM's own.
-    ``parameters``: the initializers that become parameters, all others become constants; None: weights by
-    their type. Raises CompileError naming the node that cannot be imported.
+    ``windows``: of Attention nodes by name (`decoder.check_decoder`). Raises CompileError naming the node
+    that cannot be imported.
     """
-    return _Importer(model, windows or {}, converters, parameters).run(outputs)
+    return Importer(model, windows or {}, CONVERTERS, None).run(outputs)
 
 
-class _Importer:
+class Importer:
+    """Walks the nodes of a graph in their order; ``values``: what is known by name so far.
+
+    ``converters`` go before TVM's own. ``parameters``: the initializers that become parameters, all others
+    become constants; None: weights by their type.
+    """
+
     def __init__(
         self,
         model: ir.Model,
@@ -226,7 +229,7 @@ class _Importer:
         with self.builder.function("main", variables):
             with self.builder.dataflow():
                 for node in self.graph:
-                    self._node(node)
+                    self.node(node)
                 result = self.builder.emit_output(relax.Tuple([self.values[name] for name in output_names]))
             self.builder.emit_func_output(result)
         return ImportedGraph(self.builder.get(), parameters)
@@ -251,13 +254,14 @@ class _Importer:
             total = total + self.dimensions[term]
         return total
 
-    def _node(self, node: ir.Node) -> None:
+    def node(self, node: ir.Node) -> None:
+        """Bind the values that a node makes. Raises CompileError naming it."""
         where = f"node {node.name or '(unnamed)'} ({node.domain or 'ai.onnx'}::{node.op_type})"
         inputs = onnx_frontend.onnx_input()
         for value in node.inputs:
             inputs.append(None if value is None else self.values[str(value.name)])
         attributes = {name: _attribute(attribute) for name, attribute in node.attributes.items()}
-        attributes[_NODE] = {"name": node.name or node.op_type, "num_outputs": len(node.outputs)}
+        attributes[NODE] = {"name": node.name or node.op_type, "num_outputs": len(node.outputs)}
         if node.op_type == "Attention":
             attributes[_WINDOW] = self.windows.get(str(node.name), 0)
         try:

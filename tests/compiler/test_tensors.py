@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgebit.compiler.general import plan_graph
 from edgebit.compiler.plan import Space
 from edgebit.errors import CompileError
-from tests.tensor_graphs import mlp, small_graph
+from tests.tensor_graphs import mlp, small_graph, taken_apart
 
 
 def test_an_mlp_is_quantised_rows_ternary_products_and_loop_nests() -> None:
@@ -36,6 +36,20 @@ def test_rows_that_are_padded_share_no_memory_with_anything() -> None:
     assert len(set(padded)) == 2
     for start in padded:
         assert not any(start <= offset < start + 3 * 64 * 4 for offset in others)
+
+
+def test_operators_that_tvm_lacks_are_taken_apart_as_the_standard_says() -> None:
+    plan, _ = plan_graph(ir.from_proto(taken_apart()))
+    assert [step.label for step in plan.run if step.label.endswith("softmax_exp")]
+    assert [tensor.shape for tensor in plan.outputs] == [(2, 6, 64), (2, 2, 9, 16), (2, 2, 9, 16)]
+
+
+def test_attention_without_a_mask_reads_no_mask() -> None:
+    """The standard's body adds zeros [T, T] then, and asks of each row whether it is masked: neither is left."""
+    x = ["x", "x", "x"]
+    attention = helper.make_node("Attention", x, ["y"], q_num_heads=2, kv_num_heads=2)
+    _, weights = plan_graph(ir.from_proto(small_graph([attention], {}, [1, 7, 32])))
+    assert sum(section.size for section in weights.sections) <= 4  # the scale
 
 
 @pytest.mark.parametrize(

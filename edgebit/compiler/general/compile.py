@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgebit.compiler.general.converters import GENERAL_CONVERTERS
+from edgebit.compiler.general.importer import GeneralImporter
 from edgebit.compiler.general.legalize import legalize
 from edgebit.compiler.general.planner import plan_tensors
-from edgebit.compiler.importer import EDGEBIT_DOMAIN, import_onnx
+from edgebit.compiler.importer import EDGEBIT_DOMAIN
 from edgebit.compiler.plan import Plan
 from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
@@ -24,9 +24,7 @@ def plan_graph(model: ir.Model) -> tuple[Plan, Weights]:
     for value in model.graph.inputs:
         _check_input(value)
     names = [str(value.name) for value in model.graph.outputs]
-    imported = import_onnx(
-        model, names, converters=GENERAL_CONVERTERS, parameters=_ternary_weights(model.graph)
-    )
+    imported = GeneralImporter(model, _ternary_weights(model.graph)).run(names)
     module = legalize(imported.module)
     inputs = [str(value.name) for value in model.graph.inputs]
     return plan_tensors(imported, module, model.graph.initializers, inputs, names)

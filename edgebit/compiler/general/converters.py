@@ -9,7 +9,7 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
-from edgebit.compiler.importer import CONVERTERS, EDGEBIT_DOMAIN, Attributes, Converters, Inputs
+from edgebit.compiler.importer import CONVERTERS, EDGEBIT_DOMAIN, NODE, Attributes, Converters, Inputs
 from edgebit.errors import CompileError
 
 
@@ -87,6 +87,33 @@ def _gather(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes)
     return op.take(x, counted, axis, mode="clip")
 
 
+def _split(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    """Slices, each a function of its own: one that nobody reads is never made."""
+    x = inputs[0]
+    axis = attributes.get("axis", 0) % _rank(x)
+    size = int(x.ty.shape.values[axis])
+    if len(inputs) > 1 and inputs[1] is not None:
+        if not isinstance(inputs[1], tvm.ir.GenericConst):
+            raise CompileError("its sizes are computed where it runs; export them as constants")
+        sizes = inputs[1].value.numpy().tolist()
+    else:
+        count = int(attributes.get("num_outputs", attributes[NODE]["num_outputs"]))
+        each = -(-size // count)
+        sizes = [min(each, size - each * i) for i in range(count)]
+    if sum(sizes) != size or min(sizes, default=0) < 0:
+        raise CompileError(f"sizes {sizes} of an axis of {size}")
+    ends = np.cumsum(sizes).tolist()
+    return relax.Tuple(
+        [op.strided_slice(x, [axis], [end - n], [end]) for n, end in zip(sizes, ends, strict=True)]
+    )
+
+
+def _concat(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    axis = attributes["axis"] % _rank(inputs[0])
+    parts = [x for x in inputs if int(x.ty.shape.values[axis]) > 0] or inputs[:1]
+    return op.concat(parts, axis) if len(parts) > 1 else parts[0]
+
+
 def _unchecked(_: relax.BlockBuilder, __: Inputs, ___: Attributes) -> Any:
     raise CompileError("its indices are not checked where it runs: write it with Gather, Slice or Where")
 
@@ -97,9 +124,11 @@ _TERNARY = ("QuantizeActivation", "TernaryMatMulInteger", "DequantizeAccumulator
 GENERAL_CONVERTERS: Converters = {
     **{(EDGEBIT_DOMAIN, name): CONVERTERS[EDGEBIT_DOMAIN, name] for name in _TERNARY},
     **{("", name): _unchecked for name in _UNCHECKED},
+    ("", "Concat"): _concat,
     ("", "Gather"): _gather,
     ("", "LayerNormalization"): _layer_normalization,
     ("", "RMSNormalization"): _rms_normalization,
     ("", "BatchNormalization"): _batch_normalization,
     ("", "Gelu"): _gelu,
+    ("", "Split"): _split,
 }

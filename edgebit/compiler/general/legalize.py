@@ -50,6 +50,11 @@ def _check(module: tvm.IRModule) -> None:
             if not isinstance(value, relax.Call) or value.op.same_as(tvm.ir.Op.get("relax.reshape")):
                 continue
             name = f"node {binding.var.name}"
+            if isinstance(binding.var.ty, relax.TensorType) and 0 in binding.var.ty.shape.values:
+                raise CompileError(
+                    f"{name}: it makes a tensor of no elements, {list(binding.var.ty.shape.values)}; "
+                    "leave it out of the model"
+                )
             if not value.op.same_as(tvm.ir.Op.get("relax.call_tir")):
                 if (
                     str(value.op.name) != "edgebit.linear"

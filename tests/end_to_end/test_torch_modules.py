@@ -1,0 +1,95 @@
+"""torch modules as bundles: values of torch and onnxruntime, the same bits on every tier with any threads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import edgebit
+from edgebit.host_library import fits_here
+from edgebit.schedules.tier import TIERS, tiers_of
+from tests.nn.modules import text_classifier
+from tests.tensor_graphs import taken_apart
+
+Array = npt.NDArray[np.generic]
+
+# Prints the tier and the bits of all outputs; runs under every Python.
+PROGRAM = """
+import json, sys; sys.path.insert(0, sys.argv[1])
+from edgebit_runtime import load
+with load(sys.argv[1], threads=int(sys.argv[2])) as model:
+    outputs = model.run({name: bytes.fromhex(data) for name, data in json.loads(sys.argv[3]).items()})
+    print(model.info.tier, b"".join(value.tobytes() for value in outputs.values()).hex())
+"""
+
+
+def by_onnxruntime(file: Path, inputs: dict[str, Array]) -> dict[str, Array]:
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    return dict(zip(names, map(np.asarray, session.run(names, inputs)), strict=True))
+
+
+def by_edgebit(file: Path, inputs: dict[str, Array], bundle: Path) -> dict[str, Array]:
+    with edgebit.load(edgebit.compile(file, "host", bundle)) as model:
+        return {name: np.array(value) for name, value in model.run(inputs).items()}
+
+
+def bits(bundle: Path, inputs: dict[str, Array], tier: str, threads: int) -> str:
+    given = json.dumps({name: value.tobytes().hex() for name, value in inputs.items()})
+    command = [sys.executable, "-c", PROGRAM, str(bundle), str(threads), given]
+    environment = {**os.environ, "EDGEBIT_TIER": tier}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    assert said[0] == tier
+    return said[1]
+
+
+@pytest.mark.slow
+def test_a_transformer_has_the_values_of_torch_and_the_same_bits_on_every_tier(tmp_path: Path) -> None:
+    """Attention without and with masks, causal, of grouped queries; a text of which no token is there."""
+    module, given = text_classifier()
+    file = edgebit.export_torch(module, given, tmp_path / "texts.onnx", ["ids", "there"], ["scores"])
+    assert [node.op_type for node in onnx.load(file).graph.node].count("Attention") == 4
+    inputs = {name: value.numpy() for name, value in zip(("ids", "there"), given, strict=True)}
+    with torch.no_grad():
+        expected = module(*given).numpy()
+    found = by_edgebit(file, inputs, tmp_path / "bundle")["scores"]
+    # Roundings of a few units, with these inputs too few to tip a code.
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.abs(found - by_onnxruntime(file, inputs)["scores"]).max() < 1e-5
+    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
+    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
+    assert said == {found.tobytes().hex()}
+
+
+@pytest.mark.slow
+def test_operators_that_the_standard_explains_have_the_values_of_onnxruntime(tmp_path: Path) -> None:
+    onnx.save(taken_apart(), tmp_path / "graph.onnx")
+    generator = np.random.default_rng(1)
+    shapes = {"x": (2, 6, 64), "past": (2, 2, 3, 16)}
+    inputs = {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    expected = by_onnxruntime(tmp_path / "graph.onnx", inputs)
+    found = by_edgebit(tmp_path / "graph.onnx", inputs, tmp_path / "bundle")
+    for name, value in expected.items():
+        assert np.abs(found[name] - value).max() < 1e-5 * np.abs(value).max()
+
+
+@pytest.mark.slow
+def test_torchs_own_encoder_layer_compiles(tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 48, activation="gelu", batch_first=True, norm_first=True)
+    x = torch.randn(2, 7, 32)
+    file = edgebit.export_torch(layer, x, tmp_path / "layer.onnx", ["x"], ["y"])
+    with torch.no_grad():
+        expected = layer.eval()(x).numpy()
+    found = by_edgebit(file, {"x": x.numpy()}, tmp_path / "bundle")["y"]
+    assert np.abs(found - expected).max() < 1e-5
