@@ -45,7 +45,7 @@ def test_operators_that_tvm_lacks_are_taken_apart_as_the_standard_says() -> None
 
 
 def test_attention_without_a_mask_reads_no_mask() -> None:
-    """The standard's body adds zeros [T, T] then, and asks of each row whether it is masked: neither is left."""
+    """The standard's body adds zeros [T, T] and asks of each row whether it is masked: neither is left."""
     x = ["x", "x", "x"]
     attention = helper.make_node("Attention", x, ["y"], q_num_heads=2, kv_num_heads=2)
     _, weights = plan_graph(ir.from_proto(small_graph([attention], {}, [1, 7, 32])))
