@@ -92,6 +92,8 @@ CONTAINERS = {
     "odd offset": header(1, 0) + tensor(b"t", (4,), 0, 4) + bytes(256),
     "offset outside": header(1, 0) + tensor(b"t", (4,), 0, HUGE) + bytes(256),
     "half a block": header(1, 0) + tensor(b"t", (128,), 35, 0) + bytes(256),
+    "gap": header(2, 0) + tensor(b"t", (8,), 0, 0) + tensor(b"u", (8,), 0, 64) + bytes(256),
+    "gap at the start": header(1, 0) + tensor(b"t", (8,), 0, 32) + bytes(256),
     "overlap": header(2, 0) + tensor(b"t", (16,), 0, 0) + tensor(b"u", (16,), 0, 32) + bytes(256),
     "twice a tensor": header(2, 0) + tensor(b"t", (8,), 0, 0) + tensor(b"t", (8,), 0, 32) + bytes(256),
     "alignment of 3": header(0, 1) + text(b"general.alignment") + struct.pack("<II", 4, 3),
@@ -99,6 +101,9 @@ CONTAINERS = {
     "alignment of 2 GB": header(0, 1) + text(b"general.alignment") + struct.pack("<II", 4, 1 << 31),
     "alignment a text": header(0, 1) + text(b"general.alignment") + struct.pack("<I", 8) + text(b"32"),
 }
+
+
+TYPES = (0, 1, 2, 8, 14, 24, 34, 36, 38, 42, 143, 99)  # larger, refused, smaller and unknown ones
 
 
 def _entry(name: bytes, change: Callable[[bytes, int], bytes]) -> Case:
@@ -143,7 +148,10 @@ def _numbers() -> dict[str, Case]:
         "rows doubled": _entry(down, _packed("<Q", 12, 512)),
         "rows halved": _entry(down, _packed("<Q", 12, 128)),
         "rows that overflow": _entry(down, _packed("<Q", 12, 2**56)),
-        **{f"type {kind}": _entry(down, _packed("<I", 20, kind)) for kind in (0, 1, 2, 8, 14, 24, 38, 99)},
+        **{
+            f"type {kind}": _entry(down, _packed("<I", 20, kind))
+            for kind in (0, 1, 2, 8, 14, 24, 34, 36, 38, 42, 143, 99)
+        },
         "offset of the first": _entry(down, _packed("<Q", 24, 0)),
         "offset before the end": _entry(down, _packed("<Q", 24, 2**63 - 32)),
         "norm of integers": _entry(norm, _packed("<I", 12, 26)),

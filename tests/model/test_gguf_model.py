@@ -227,6 +227,31 @@ def test_types_that_are_not_read_are_named_with_the_way_out(
     assert complaint in str(caught.value)
 
 
+SMALLER = {34: "TQ1_0", 36: "I2_S", 143: "PTQ1_0"}  # than TQ2_0
+
+
+@pytest.mark.parametrize("number", SMALLER)
+@pytest.mark.parametrize("name", ["blk.0.ffn_up.weight", "blk.0.ffn_down.weight"], ids=["inside", "last"])
+def test_a_type_that_leaves_bytes_over_is_not_the_tensors(
+    packed: Path, number: int, name: str, tmp_path: Path
+) -> None:
+    path = write(packed, tmp_path / "m.gguf")
+    content = bytearray(path.read_bytes())
+    entry = content.index(name.encode()) + len(name)
+    assert struct.unpack_from("<IQQI", content, entry) == (2, 256, 256, Kinds.TQ2_0)
+    struct.pack_into("<I", content, entry + 20, number)
+    path.write_bytes(content)
+    declared = rf"tensor {name} is declared as {SMALLER[number]} of \[256, 256\], which takes \d+ bytes"
+    with pytest.raises(CheckpointError, match=declared + ", and has 16896, as of TQ2_0; the file is damaged"):
+        open_checkpoint(path)
+
+
+def test_bytes_behind_the_last_tensor_say_nothing(packed: Path, tmp_path: Path) -> None:
+    path = write(packed, tmp_path / "m.gguf")
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    assert_same(open_checkpoint(path), open_checkpoint(packed))
+
+
 def test_files_with_random_damage_are_an_error_or_a_model(packed: Path, tmp_path: Path) -> None:
     """120 of them: cut off anywhere, or numbers of header and metadata replaced by others."""
     whole = write(packed, tmp_path / "m.gguf").read_bytes()

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class _Reader:
         alignment = metadata.integer("general.alignment", ALIGNMENT)
         if alignment < 1 or alignment & (alignment - 1) or alignment > 1 << 20:
             raise self.error(f"general.alignment is {alignment}, expected a power of two")
-        start = -(-self.position // alignment) * alignment
+        start = _padded(self.position, alignment)
         self.legacy = self.legacy_numbers(entries, start)
         tensors: dict[str, GgufTensor] = {}
         for entry in entries:
@@ -115,7 +115,7 @@ class _Reader:
             if tensor.name in tensors:
                 raise self.error(f"tensor {tensor.name} is there twice")
             tensors[tensor.name] = tensor
-        self.refuse_overlaps(tensors.values())
+        self.check_places(list(tensors.values()), start, alignment)
         return GgufFile(self.path, metadata, tensors)
 
     def pairs(self, count: int) -> dict[str, Value]:
@@ -197,10 +197,29 @@ class _Reader:
                     found.add(number)
         return found
 
-    def refuse_overlaps(self, tensors: Iterable[GgufTensor]) -> None:
-        for first, second in pairwise(sorted(tensors, key=lambda tensor: tensor.offset)):
-            if first.offset + first.size > second.offset:
-                raise self.error(f"tensors {first.name} and {second.name} overlap; the file is damaged")
+    def check_places(self, tensors: list[GgufTensor], start: int, alignment: int) -> None:
+        """Tensors follow one another without gaps, as ggml demands it: a gap is the rest of a tensor whose
+        type is not the one that is declared. Behind the last there may be anything but that.
+        """
+        tensors.sort(key=lambda tensor: tensor.offset)
+        for tensor, following in zip_longest(tensors, tensors[1:]):
+            room = (following.offset if following else len(self.content)) - tensor.offset
+            if tensor.size > room:
+                raise self.error(f"tensors {tensor.name} and {following.name} overlap; the file is damaged")
+            fitting = [
+                kind.name
+                for kind in (*TENSOR_TYPES.values(), *LEGACY_TYPES.values())
+                if _padded(kind.bytes(tensor.shape) or 0, alignment) == _padded(room, alignment)
+            ]
+            if tensor.dtype not in fitting and (fitting or following):
+                of = f", as of {' or '.join(fitting)}" if fitting else ""
+                raise self.error(
+                    f"tensor {tensor.name} is declared as {tensor.dtype} of {list(tensor.shape)}, which "
+                    f"takes {tensor.size} bytes, and has {room}{of}; the file is damaged"
+                )
+        late = tensors[0].offset - start if tensors else 0
+        if late:
+            raise self.error(f"tensor {tensors[0].name}, the first, begins {late} bytes late; it is damaged")
 
     def text(self, what: str, longest: int) -> str:
         length = self.integer("<Q", what)
@@ -230,3 +249,7 @@ class _Reader:
 
     def error(self, message: str) -> CheckpointError:
         return CheckpointError(f"{self.path}: {message}")
+
+
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
