@@ -152,3 +152,31 @@ def taken_apart() -> onnx.ModelProto:
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in named]
     return model_of(nodes, initializers, values[:2], values[2:])
+
+
+def float_layers() -> onnx.ModelProto:
+    """x [3, 96] → ternary products of floats → y [1, 10]: scales of groups, of a matrix, of rows."""
+    generator = np.random.default_rng(13)
+
+    def trits(*shape: int) -> Array:
+        return packed(generator.integers(-1, 2, shape))
+
+    initializers = {
+        "w1": trits(128, 96),
+        "s1": generator.random((128, 3)).astype(np.float32),
+        "w2": trits(20, 8),
+        "s2": np.array([0.3], np.float32),
+        "w3": trits(10, 960),
+        "s3": generator.random((10, 1)).astype(np.float32),
+        "narrow": np.array([48, 8]),
+        "flat": np.array([1, 960]),
+    }
+    domain = operators.DOMAIN
+    nodes = [
+        helper.make_node("TernaryMatMul", ["x", "w1", "s1"], ["a"], name="groups", domain=domain),
+        helper.make_node("Reshape", ["a", "narrow"], ["b"]),
+        helper.make_node("TernaryMatMul", ["b", "w2", "s2"], ["c"], name="matrix", domain=domain),
+        helper.make_node("Reshape", ["c", "flat"], ["d"]),
+        helper.make_node("TernaryMatMul", ["d", "w3", "s3"], ["y"], name="rows", domain=domain),
+    ]
+    return small_graph(nodes, initializers, [3, 96])

@@ -28,10 +28,8 @@ _LARGEST_FILE = 1 << 30  # bytes; protobuf ends at 2 GB: larger weights stand be
 @torch.library.custom_op("edgebit::bit_linear", mutates_args=())
 def bit_linear(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
     """ai.edgebit::BitLinear of packed trits [N, K/4]."""
-    fields = torch.stack([(weight >> shift) & 3 for shift in (0, 2, 4, 6)], -1)
-    trits = fields.reshape(weight.shape[0], -1).to(torch.float32) - 1
     codes, scale = activation_codes(x)
-    return nn.functional.linear(codes, trits) * (weight_scale / scale)
+    return nn.functional.linear(codes, unpack_trits(weight)) * (weight_scale / scale)
 
 
 @bit_linear.register_fake
@@ -39,24 +37,40 @@ def _(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
     return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
 
-def _signature() -> onnx.defs.OpSchema:
+@torch.library.custom_op("edgebit::ternary_matmul", mutates_args=())
+def ternary_matmul(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+    """ai.edgebit::TernaryMatMul of packed trits [N, K/4] and one scale."""
+    return nn.functional.linear(x, unpack_trits(weight)) * weight_scale
+
+
+@ternary_matmul.register_fake
+def _(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+    return x.new_empty((*x.shape[:-1], weight.shape[0]))
+
+
+def _opaque(name: str) -> Op:
+    """A node without a body: torch's exporter would inline that of a function, and does it wrongly."""
     parameter, schema = onnx.defs.OpSchema.FormalParameter, onnx.defs.OpSchema
     inputs = [("x", "float"), ("weight", "uint8"), ("weight_scale", "float")]
-    return schema(
-        operators.BitLinear.name,
+    signature = schema(
+        name,
         operators.DOMAIN,
         operators.DOMAIN_VERSION,
         inputs=[parameter(name, f"tensor({dtype})") for name, dtype in inputs],
         outputs=[parameter("y", "tensor(float)")],
     )
+    return Op(operators.edgebit_opset, name, op_schema=signature)
 
 
-_OPAQUE = Op(operators.edgebit_opset, operators.BitLinear.name, op_schema=_signature())
-"""A node without a body: torch's exporter would inline that of a function, and does it wrongly."""
+_BIT_LINEAR, _TERNARY_MATMUL = map(_opaque, (operators.BitLinear.name, operators.TernaryMatMul.name))
 
 
 def _bit_linear_node(x: Any, weight: Any, weight_scale: Any) -> Any:
-    return _OPAQUE(x, weight, weight_scale)
+    return _BIT_LINEAR(x, weight, weight_scale)
+
+
+def _ternary_matmul_node(x: Any, weight: Any, weight_scale: Any) -> Any:
+    return _TERNARY_MATMUL(x, weight, weight_scale)
 
 
 class _Packed(nn.Module):
@@ -74,7 +88,9 @@ class _Packed(nn.Module):
         rows = layer.patches(x) if isinstance(layer, BitConv2d) else x
         if rows.shape[-1] % 4:  # the operator has whole bytes of trits; zeros change neither scale nor sum
             rows = nn.functional.pad(rows, (0, -rows.shape[-1] % 4))
-        return layer.finish(torch.ops.edgebit.bit_linear(rows, self.weight, self.weight_scale))
+        floats = layer.activation_quantization == "none"
+        product = torch.ops.edgebit.ternary_matmul if floats else torch.ops.edgebit.bit_linear
+        return layer.finish(product(rows, self.weight, self.weight_scale))
 
 
 def pack_trits(trits: Tensor) -> Tensor:
@@ -82,6 +98,12 @@ def pack_trits(trits: Tensor) -> Tensor:
     codes = nn.functional.pad((trits + 1).to(torch.uint8), (0, -trits.shape[1] % 4), value=1)
     fields = codes.reshape(codes.shape[0], -1, 4)
     return fields[..., 0] | fields[..., 1] << 2 | fields[..., 2] << 4 | fields[..., 3] << 6
+
+
+def unpack_trits(packed: Tensor) -> Tensor:
+    """uint8 [N, K/4] → float32 [N, K], as `pack_trits` packs them."""
+    fields = torch.stack([(packed >> shift) & 3 for shift in (0, 2, 4, 6)], -1)
+    return fields.reshape(packed.shape[0], -1).to(torch.float32) - 1
 
 
 def export_torch(
@@ -143,7 +165,10 @@ def _exported(
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
 ) -> ir.Model:
-    table: dict[Any, Any] = {torch.ops.edgebit.bit_linear.default: _bit_linear_node}
+    table: dict[Any, Any] = {
+        torch.ops.edgebit.bit_linear.default: _bit_linear_node,
+        torch.ops.edgebit.ternary_matmul.default: _ternary_matmul_node,
+    }
     try:
         with _silent(), torch.no_grad():
             program = torch.onnx.export(

@@ -1,4 +1,6 @@
-"""Layers of ternary weights and int8 activations, in the place of torch.nn.Linear and torch.nn.Conv2d.
+"""Layers of ternary weights, in the place of torch.nn.Linear and torch.nn.Conv2d.
+
+Activations are int8 of each row (BitNet b1.58), or floats with ``activation_quantization="none"`` (TriLM).
 
 Weights are float masters while they are trained and are quantised in every forward pass; what is exported is
 the trits. A norm before each layer (RMSNorm, LayerNorm, BatchNorm2d) helps: rows are quantised by their
@@ -12,17 +14,25 @@ import math
 import torch
 from torch import Tensor, nn
 
+from edgebit.model.families import ACTIVATION_QUANTIZATIONS
 from edgebit.nn.quantize import ternary_linear
 
 LARGEST_FEATURES = 131072  # of a row: sums of more are not exact in float32
 
 
 class BitLinear(nn.Module):
-    """y = x · Wᵀ + b with W in {-1, 0, 1} times one multiplier, x as int8 of each row (BitNet b1.58)."""
+    """y = x · Wᵀ + b with W in {-1, 0, 1} times one multiplier, x as int8 of each row or as it is."""
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        activation_quantization: str = "int8",
+    ) -> None:
         super().__init__()
         _check_features(in_features)
+        self.activation_quantization = _known(activation_quantization)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
@@ -30,7 +40,7 @@ class BitLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(ternary_linear(x, self.matrix()))
+        return self.finish(ternary_linear(x, self.matrix(), self.activation_quantization))
 
     def matrix(self) -> Tensor:
         """The weight as [N, K] of the product."""
@@ -41,7 +51,8 @@ class BitLinear(nn.Module):
         return product if self.bias is None else product + self.bias
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"{shape}, activation_quantization={self.activation_quantization!r}"
 
 
 class BitConv2d(nn.Module):
@@ -58,8 +69,10 @@ class BitConv2d(nn.Module):
         stride: int | tuple[int, int] = 1,
         padding: int | tuple[int, int] = 0,
         bias: bool = True,
+        activation_quantization: str = "int8",
     ) -> None:
         super().__init__()
+        self.activation_quantization = _known(activation_quantization)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size, self.stride, self.padding = map(_pair, (kernel_size, stride, padding))
@@ -69,7 +82,7 @@ class BitConv2d(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(ternary_linear(self.patches(x), self.matrix()))
+        return self.finish(ternary_linear(self.patches(x), self.matrix(), self.activation_quantization))
 
     def matrix(self) -> Tensor:
         """The weight as [N, kH · kW · C]: in the order of `patches`."""
@@ -98,11 +111,19 @@ class BitConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         shape = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        return f"{shape}, stride={self.stride}, padding={self.padding}, bias={self.bias is not None}"
+        bias = f"bias={self.bias is not None}, activation_quantization={self.activation_quantization!r}"
+        return f"{shape}, stride={self.stride}, padding={self.padding}, {bias}"
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
+
+
+def _known(activation_quantization: str) -> str:
+    if activation_quantization not in ACTIVATION_QUANTIZATIONS:
+        known = " or ".join(map(repr, ACTIVATION_QUANTIZATIONS))
+        raise ValueError(f"activation_quantization {activation_quantization!r}: expected {known}")
+    return activation_quantization
 
 
 def _check_features(count: int) -> None:

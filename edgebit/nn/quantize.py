@@ -36,12 +36,15 @@ def weight_trits(weight: Tensor) -> tuple[Tensor, Tensor]:
     return _Round.apply(weight * scale, -1, 1), scale.reciprocal().reshape(1)
 
 
-def ternary_linear(x: Tensor, weight: Tensor) -> Tensor:
+def ternary_linear(x: Tensor, weight: Tensor, activation_quantization: str = "int8") -> Tensor:
     """``x`` [..., K] float32 times a float master ``weight`` [N, K], both quantised: [..., N].
 
     The values are those of the compiled model, training included: sums of products of codes and trits are
-    whole numbers below 2²⁴, which float32 holds exactly, up to K = 131072.
+    whole numbers below 2²⁴, which float32 holds exactly, up to K = 131072. With the activation quantisation
+    "none" ``x`` stays as it is, and sums differ by the order of their terms.
     """
-    codes, scale = activation_codes(x)
     trits, multiplier = weight_trits(weight)
+    if activation_quantization == "none":
+        return functional.linear(x, trits) * multiplier
+    codes, scale = activation_codes(x)
     return functional.linear(codes, trits) * (multiplier / scale)

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgebit.compiler.general import plan_graph
 from edgebit.compiler.plan import Space
 from edgebit.errors import CompileError
-from tests.tensor_graphs import mlp, small_graph, taken_apart
+from tests.tensor_graphs import float_layers, mlp, small_graph, taken_apart
 
 
 def test_an_mlp_is_quantised_rows_ternary_products_and_loop_nests() -> None:
@@ -21,6 +21,14 @@ def test_an_mlp_is_quantised_rows_ternary_products_and_loop_nests() -> None:
     assert [str(tensor) for tensor in plan.inputs] == ["x: float32 [3, 20]"]
     assert [str(tensor) for tensor in plan.outputs] == ["y: float32 [3, 10]"]
     assert weights.size > 0 and plan.multiplications >= 3 * (20 * 48 + 48 * 10)
+
+
+def test_ternary_products_of_floats_have_the_kernels_of_language_models() -> None:
+    """Of one row; shared by outputs, and by rows where there are many."""
+    plan, _ = plan_graph(ir.from_proto(float_layers()))
+    products = [step for step in plan.run if step.kernel.name.startswith("ternary")]
+    assert [step.kernel.name.split("_")[2] for step in products] == ["gemm", "gemm", "gemv"]
+    assert [step.units.value for step in products] == [8, 48, 1]
 
 
 def test_rows_that_are_padded_share_no_memory_with_anything() -> None:

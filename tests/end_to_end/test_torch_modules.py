@@ -19,7 +19,7 @@ import edgebit
 from edgebit.host_library import fits_here
 from edgebit.schedules.tier import TIERS, tiers_of
 from tests.nn.modules import text_classifier
-from tests.tensor_graphs import taken_apart
+from tests.tensor_graphs import float_layers, taken_apart
 
 Array = npt.NDArray[np.generic]
 
@@ -81,6 +81,18 @@ def test_operators_that_the_standard_explains_have_the_values_of_onnxruntime(tmp
     found = by_edgebit(tmp_path / "graph.onnx", inputs, tmp_path / "bundle")
     for name, value in expected.items():
         assert np.abs(found[name] - value).max() < 1e-5 * np.abs(value).max()
+
+
+@pytest.mark.slow
+def test_ternary_products_of_floats_have_the_values_of_onnxruntime_and_the_same_bits(tmp_path: Path) -> None:
+    onnx.save(float_layers(), tmp_path / "graph.onnx")
+    inputs: dict[str, Array] = {"x": np.random.default_rng(2).standard_normal((3, 96)).astype(np.float32)}
+    expected = by_onnxruntime(tmp_path / "graph.onnx", inputs)["y"]
+    found = by_edgebit(tmp_path / "graph.onnx", inputs, tmp_path / "bundle")["y"]
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
+    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
+    assert said == {found.tobytes().hex()}
 
 
 @pytest.mark.slow

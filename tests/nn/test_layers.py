@@ -15,7 +15,7 @@ from torch import nn
 import edgebit
 from edgebit.errors import EdgebitError
 from edgebit.nn import BitConv2d, BitLinear, activation_codes, weight_trits
-from edgebit.nn.export import pack_trits
+from edgebit.nn.export import pack_trits, unpack_trits
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,9 +80,26 @@ def test_gradients_pass_the_quantisers() -> None:
     assert torch.allclose(layer.weight.grad, (codes / scale).sum(0).expand_as(layer.weight), atol=1e-4)
 
 
+def test_activations_stay_floats_where_they_are_not_quantised() -> None:
+    torch.manual_seed(5)
+    layer = BitLinear(30, 9, activation_quantization="none")
+    x = torch.randn(4, 30, requires_grad=True)
+    trits, size = weight_trits(layer.weight.detach())
+    y = layer(x)
+    assert layer.bias is not None
+    assert torch.allclose(y, nn.functional.linear(x, trits * size, layer.bias), atol=1e-6)
+    y.sum().backward()
+    assert x.grad is not None and layer.weight.grad is not None
+    assert torch.allclose(x.grad, (trits * size).sum(0).expand_as(x), atol=1e-6)
+    assert torch.allclose(layer.weight.grad, x.detach().sum(0).expand(9, 30), atol=1e-5)
+    with pytest.raises(ValueError, match="'float': expected 'int8' or 'none'"):
+        BitLinear(30, 9, activation_quantization="float")
+
+
 def test_trits_are_packed_low_bits_first() -> None:
     packed = pack_trits(torch.tensor([[-1.0, 0.0, 1.0, -1.0, 1.0]]))
     assert packed.tolist() == [[0b00_10_01_00, 0b01_01_01_10]]
+    assert unpack_trits(packed).tolist() == [[-1, 0, 1, -1, 1, 0, 0, 0]]
 
 
 def model() -> nn.Module:
@@ -96,7 +113,8 @@ def model() -> nn.Module:
         nn.LayerNorm(80),
         BitLinear(80, 33),
         nn.SiLU(),
-        nn.Linear(33, 10),
+        BitLinear(33, 21, activation_quantization="none"),
+        nn.Linear(21, 10),
     )
     layers(torch.randn(16, 3, 8, 8))  # running statistics that are not zero and one
     return layers
@@ -109,7 +127,8 @@ def test_the_exported_file_is_valid_and_onnxruntime_gives_its_values(tmp_path: P
     assert module.training  # as it was
     onnx.checker.check_model(str(file), full_check=True)
     graph = onnx.load(file).graph
-    assert [node.op_type for node in graph.node].count("BitLinear") == 2
+    operators = [node.op_type for node in graph.node]
+    assert operators.count("BitLinear") == 2 and operators.count("TernaryMatMul") == 1
     assert {tensor.data_type for tensor in graph.initializer if tensor.name.endswith("0.weight")} == {
         onnx.TensorProto.UINT8
     }

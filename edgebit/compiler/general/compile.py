@@ -13,7 +13,12 @@ from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
 from edgebit.schedules.canonical import DTYPES
 
-_TERNARY_PLACES = {"BitLinear": (1, 2), "TernaryMatMulInteger": (1,), "DequantizeAccumulator": (2,)}
+_TERNARY_PLACES = {
+    "BitLinear": (1, 2),
+    "TernaryMatMulInteger": (1,),
+    "DequantizeAccumulator": (2,),
+    "TernaryMatMul": (1, 2),
+}
 """The inputs of ai.edgebit operators that are ternary weights and their scales."""
 
 

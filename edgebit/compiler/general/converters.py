@@ -119,7 +119,13 @@ def _unchecked(_: relax.BlockBuilder, __: Inputs, ___: Attributes) -> Any:
 
 
 _UNCHECKED = ("GatherElements", "GatherND", "ScatterElements", "ScatterND")
-_TERNARY = ("QuantizeActivation", "TernaryMatMulInteger", "DequantizeAccumulator", "BitLinear")
+_TERNARY = (
+    "QuantizeActivation",
+    "TernaryMatMulInteger",
+    "DequantizeAccumulator",
+    "BitLinear",
+    "TernaryMatMul",
+)
 
 GENERAL_CONVERTERS: Converters = {
     **{(EDGEBIT_DOMAIN, name): CONVERTERS[EDGEBIT_DOMAIN, name] for name in _TERNARY},

@@ -11,6 +11,7 @@ from edgebit.errors import CompileError
 from edgebit.schedules.canonical import canonical
 from edgebit.schedules.default_schedule import read_nest
 
+_TERNARY = ("edgebit.linear", "edgebit.float_linear", "edgebit.quantize_activation")
 _HOST = {"kind": "llvm", "mcpu": "x86-64"}
 """Constants are folded by the oldest CPU's code: the same bytes on every workstation."""
 
@@ -56,10 +57,7 @@ def _check(module: tvm.IRModule) -> None:
                     "leave it out of the model"
                 )
             if not value.op.same_as(tvm.ir.Op.get("relax.call_tir")):
-                if (
-                    str(value.op.name) != "edgebit.linear"
-                    and str(value.op.name) != "edgebit.quantize_activation"
-                ):
+                if str(value.op.name) not in _TERNARY:
                     raise CompileError(
                         f"{name}: {value.op.name} has no kernel of static shapes; "
                         "replace it in the model, or export it with fixed shapes"

@@ -1,4 +1,4 @@
-"""Ternary linears of a general graph: rows are quantised and meet U16 weights, as in a language model.
+"""Ternary linears of a general graph: rows, quantised or not, meet U16 weights, as in a language model.
 
 The kernels want rows padded to 64 features and 16 outputs. A tensor whose sizes are others is copied into
 rows of the padded size, whose padding is zero from the start, and out of them again.
@@ -16,6 +16,7 @@ from edgebit.compiler import weights as layout
 from edgebit.compiler.arena import InArena, Operand
 from edgebit.compiler.general.stages import Stage, stages_of
 from edgebit.compiler.general.values import Codes, Value
+from edgebit.compiler.group_scales import group_scales
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import COUNT, Argument, KernelInstance, Scalar, Space, constant
 from edgebit.compiler.sections import Sections
@@ -50,12 +51,8 @@ def add_codes(steps: Steps, label: str, x: Value) -> Codes:
     """Quantise the rows of ``x``, each by its own largest value."""
     if x.dtype != "float32" or not x.shape:
         raise CompileError(f"node {label}: quantises {x.dtype} {list(x.shape)}, expected float32 rows")
-    rows, features = x.rows, x.shape[-1]
-    width = pad(features)
-    source = x.operand
-    if width != features:
-        source = steps.kept_zeros(f"{label}.rows", rows * width * _F32)
-        steps.add_stage(label, _copy("pad_rows", rows, features, features, width), [x.operand, source])
+    rows, width = x.rows, pad(x.shape[-1])
+    source = _padded(steps, label, x)
     codes, sums, scales = (
         steps.dense(f"{label}.{part}", shape, dtype).operand
         for part, shape, dtype in (
@@ -110,10 +107,61 @@ def add_linear(steps: Steps, label: str, codes: Codes, weight: relax.Var, weight
         scalars = [COUNT, lines, constant(codes.rows), constant(out_width)]
         product = "gemv" if codes.rows == 1 else "gemm"
         steps.add(label, KernelInstance(f"ternary_{product}_store"), blocks, operands, scalars)
-    if out_width == matrix.rows:
+    return _unpadded(steps, label, out, matrix.rows)
+
+
+def add_float_linear(steps: Steps, label: str, x: Value, weight: relax.Var, weight_scale: relax.Var) -> Value:
+    """Floats times a ternary matrix whose scales are of it, of its rows or of groups of columns: [..., N].
+
+    Threads share rows or outputs as those of `add_linear` do.
+    """
+    if x.dtype != "float32" or not x.shape:
+        raise CompileError(f"node {label}: multiplies {x.dtype} {list(x.shape)}, expected float32 rows")
+    matrix = steps.sections.packed(weight, x.shape[-1])
+    width, out_width = pad(x.shape[-1]), align(matrix.rows, ROWS)
+    blocks = out_width // ROWS
+    made = group_scales([steps.sections.matrix_scales(weight_scale, matrix)], False, blocks)
+    source = _padded(steps, label, x)
+    out = steps.dense(f"{label}.padded", [*x.shape[:-1], out_width], "float32")
+    store = steps.sections.weights
+    weights = Argument(Space.WEIGHTS, store.add(matrix.name, *layout.stacked([matrix])))
+    scales = Argument(Space.WEIGHTS, store.add(f"{matrix.name}.group_scale", made.size, made.chunks))
+    lines = [constant(width // ROWS), constant(made.group_lines)]
+    if x.rows > blocks:
+        operands = [weights, _by(source, width * _F32), scales, _by(out.operand, out_width * _F32)]
+        scalars = [constant(blocks), *lines, COUNT, constant(out_width)]
+        steps.add(label, KernelInstance("ternary_float_gemm_store"), x.rows, operands, scalars, _TOKENS)
+    else:
+        operands = [
+            replace(weights, unit_stride=ROWS * width // 4),
+            source,
+            replace(scales, unit_stride=made.groups * ROWS * _F32),
+            _by(out.operand, ROWS * _F32),
+        ]
+        if x.rows == 1:
+            steps.add(label, KernelInstance("ternary_float_gemv_store"), blocks, operands, [COUNT, *lines])
+        else:
+            scalars = [COUNT, *lines, constant(x.rows), constant(out_width)]
+            steps.add(label, KernelInstance("ternary_float_gemm_store"), blocks, operands, scalars)
+    return _unpadded(steps, label, out, matrix.rows)
+
+
+def _padded(steps: Steps, label: str, x: Value) -> Operand:
+    """Rows of a multiple of 64 features."""
+    features, width = x.shape[-1], pad(x.shape[-1])
+    if width == features:
+        return x.operand
+    rows = steps.kept_zeros(f"{label}.rows", x.rows * width * _F32)
+    steps.add_stage(label, _copy("pad_rows", x.rows, features, features, width), [x.operand, rows])
+    return rows
+
+
+def _unpadded(steps: Steps, label: str, out: Value, features: int) -> Value:
+    """The first ``features`` of each row."""
+    if out.shape[-1] == features:
         return out
-    dense = steps.dense(label, [*codes.shape[:-1], matrix.rows], "float32")
-    copy = _copy("take_rows", codes.rows, matrix.rows, out_width, matrix.rows)
+    dense = steps.dense(label, [*out.shape[:-1], features], "float32")
+    copy = _copy("take_rows", out.rows, features, out.shape[-1], features)
     steps.add_stage(label, copy, [out.operand, dense.operand])
     return dense
 

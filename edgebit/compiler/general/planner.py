@@ -13,7 +13,7 @@ import tvm
 from tvm import relax, tirx
 
 from edgebit.compiler.arena import Arena, InArena, Operand, resolve
-from edgebit.compiler.general.linear import add_codes, add_linear
+from edgebit.compiler.general.linear import add_codes, add_float_linear, add_linear
 from edgebit.compiler.general.stages import Stage, stages_of
 from edgebit.compiler.general.values import Codes, Value
 from edgebit.compiler.importer import ImportedGraph
@@ -177,6 +177,7 @@ class GraphPlanner:
             "relax.reshape": self._reshape,
             "relax.call_tir": self._call,
             "edgebit.linear": self._linear,
+            "edgebit.float_linear": self._float_linear,
             "edgebit.quantize_activation": self._quantize,
         }
         if not isinstance(value, relax.Call) or str(value.op.name) not in lower:
@@ -218,6 +219,12 @@ class GraphPlanner:
             raise CompileError(f"node {variable.name}: its codes are not those of QuantizeActivation")
         self.multiplications += held.rows * held.features * _shape(variable)[-1]
         return add_linear(self, variable.name, held, weight, weight_scale)
+
+    def _float_linear(self, variable: relax.Var, call: relax.Call) -> Value:
+        source, weight, weight_scale = call.args
+        x = self.value(source)
+        self.multiplications += x.rows * x.shape[-1] * _shape(variable)[-1]
+        return add_float_linear(self, variable.name, x, weight, weight_scale)
 
 
 def digest(function: tirx.PrimFunc) -> str:
