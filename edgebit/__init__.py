@@ -7,14 +7,14 @@ Their imports are deferred: `import edgebit` costs nothing until one of them is 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgebit.errors import EdgebitError
 from edgebit.progress import SILENT, Progress
 from edgebit.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
     from torch.nn import Module
@@ -36,6 +36,7 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     head: str = "auto",
     kv: str = "f16",
     overrides: Overrides | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
@@ -43,14 +44,15 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
     None is the built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context`
     (tokens) to what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`;
     `kv`: the KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning.
-    `overrides`: what a .gguf file leaves out (edgebit.model.Overrides). Raises EdgebitError; an error leaves
-    no folder behind and an existing bundle as it was.
+    `overrides`: what a .gguf file leaves out (edgebit.model.Overrides). `dims`: sizes of the named dimensions
+    of a graph of tensors, {"batch": 1}. Raises EdgebitError; an error leaves no folder behind and an existing
+    bundle as it was.
     """
     from edgebit.model import AS_THE_FILE_SAYS
     from edgebit.pipeline import compile_bundle
 
     known = overrides or AS_THE_FILE_SAYS
-    return compile_bundle(model, target, output, context, head, kv, progress, known)
+    return compile_bundle(model, target, output, context, head, kv, progress, known, dims)
 
 
 def wheel(bundle: str | Path, folder: str | Path | None = None, progress: Progress = SILENT) -> Path:
@@ -106,16 +108,18 @@ def export_torch(
     path: str | Path,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    dynamic_shapes: Any = None,
 ) -> Path:
     """Write a torch module with layers of edgebit.nn to an .onnx file that `compile` takes.
 
-    Shapes are those of `example_inputs`. Needs the extra `edgebit[torch]`. Raises EdgebitError.
+    Shapes are those of `example_inputs`, but for dimensions that `dynamic_shapes` names, as torch.onnx.export
+    takes them: `compile` gives these a size. Needs the extra `edgebit[torch]`. Raises EdgebitError.
     """
     try:
         from edgebit.nn import export_torch as export_module
     except ImportError as error:
         raise EdgebitError(f"export_torch needs torch ({error}): pip install 'edgebit[torch]'") from error
-    return export_module(module, example_inputs, path, input_names, output_names)
+    return export_module(module, example_inputs, path, input_names, output_names, dynamic_shapes)
 
 
 def load(bundle: str | Path, threads: int | None = None) -> Model:

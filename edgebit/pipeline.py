@@ -13,6 +13,7 @@ from edgebit.bundle.writer import check_output, write
 from edgebit.compiler.target import Target, load_target
 from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save, with_matmulnbits
+from edgebit.graph.dimensions import fix_dimensions
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
 from edgebit.model.jsonfile import parse_json
 from edgebit.progress import SILENT, Progress
@@ -36,6 +37,7 @@ def compile_bundle(
     kv: str = "f16",
     progress: Progress = SILENT,
     overrides: Overrides = AS_THE_FILE_SAYS,
+    dims: Mapping[str, int] | None = None,
 ) -> Path:
     """See edgebit.compile. What can be refused early is: the target, the output folder, the tokenizer."""
     chosen = load_target(target)
@@ -53,7 +55,12 @@ def compile_bundle(
             raise UsageError(
                 f"{model}: context, head and kv are of language models, not of graphs of tensors"
             )
+        fix_dimensions(graph.ir, dims or {}, str(model))
         return _compile_tensors(graph, chosen, folder, progress)
+    if dims:
+        raise UsageError(
+            f"{model or graph.metadata.name}: dims are of graphs of tensors, this is a language model"
+        )
     progress.stage("tokenizer")
     text_table = text_table_of(graph)
     progress.stage("load TVM")

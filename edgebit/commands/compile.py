@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from edgebit.commands.console import OUT, StageDisplay, size_text
 from edgebit.commands.model_options import Activation, ActivationQuantization, I2sBlock, ModelFamily, Pooling
+from edgebit.errors import UsageError
 
 
 def compile_command(
@@ -37,6 +39,10 @@ def compile_command(
         ),
     ] = "auto",
     kv: Annotated[str, typer.Option(help="KV cache: f16, or int8 of half the size, which is lossy.")] = "f16",
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help=".onnx file of tensors: the size of a named dimension."),
+    ] = None,
     wheel: Annotated[
         bool, typer.Option("--wheel", help="Also write a Python wheel beside it: pip installs the model.")
     ] = False,
@@ -52,16 +58,26 @@ def compile_command(
 
     overrides = Overrides(i2s_block, model_family, activation, pooling, activation_quantization)
     with StageDisplay() as display:
-        bundle = edgebit.compile(model, target, output, context, display, head, kv, overrides)
+        dims = sizes_of(dim or [])
+        bundle = edgebit.compile(model, target, output, context, display, head, kv, overrides, dims)
         package = edgebit.wheel(bundle, progress=display) if wheel else None
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     OUT.print(f"{bundle}: {size_text(size)} in {display.seconds:.1f} s", markup=False, soft_wrap=True)
-    embeds = (bundle / "embed.py").is_file()
-    use = (
-        f"embed texts: python3 {bundle / 'embed.py'}"
-        if embeds
-        else f"talk to it: python3 {bundle / 'chat.py'}"
-    )
-    OUT.print(use, markup=False, soft_wrap=True)
+    for program, use in (("embed.py", "embed texts"), ("chat.py", "talk to it")):
+        if (bundle / program).is_file():
+            OUT.print(f"{use}: python3 {bundle / program}", markup=False, soft_wrap=True)
     if package is not None:
         OUT.print(f"install it: pip install {package}", markup=False, soft_wrap=True)
+
+
+def sizes_of(options: Sequence[str]) -> dict[str, int]:
+    """The sizes of `--dim NAME=SIZE`. Raises UsageError."""
+    sizes: dict[str, int] = {}
+    for option in options:
+        name, _, size = option.rpartition("=")
+        if not name or not size.isascii() or not size.isdigit() or len(size) > 10:
+            raise UsageError(f"--dim {option}: expected NAME=SIZE, such as batch=1")
+        if name in sizes:
+            raise UsageError(f"--dim {name} is there twice")
+        sizes[name] = int(size)
+    return sizes

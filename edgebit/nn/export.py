@@ -112,18 +112,21 @@ def export_torch(
     path: str | os.PathLike[str],
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
+    dynamic_shapes: Any = None,
 ) -> Path:
     """Write ``module`` as it is in eval mode to the .onnx file ``path`` and return it.
 
-    Shapes are those of ``example_inputs``, the batch too. ``module`` itself stays as it is. onnxruntime runs
-    the file too, with torch's values within a few float32 roundings, and one more code of a quantiser where
-    such a rounding tips it. Raises GraphError with torch's reason where the module cannot be exported.
+    Shapes are those of ``example_inputs``, the batch too, but for ``dynamic_shapes``, which torch.onnx.export
+    explains: dimensions with a name, which `edgebit.compile` gives sizes (``dims``). ``module`` itself stays
+    as it is. onnxruntime runs the file too, with torch's values within a few float32 roundings, and one more
+    code of a quantiser where such a rounding tips it. Raises GraphError with torch's reason where the module
+    cannot be exported.
     """
     file = Path(path)
     if file.suffix != ".onnx":
         raise GraphError(f"{file}: name a file that ends in .onnx")
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
-    model = _exported(_packed(module), inputs, input_names, output_names)
+    model = _exported(_packed(module), inputs, input_names, output_names, dynamic_shapes)
     model.functions.update({function.identifier(): function for function in operators.functions()})
     model.opset_imports[operators.DOMAIN] = operators.DOMAIN_VERSION
     tensors = [value.const_value for value in model.graph.initializers.values()]
@@ -164,6 +167,7 @@ def _exported(
     inputs: tuple[Tensor, ...],
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
+    dynamic_shapes: Any,
 ) -> ir.Model:
     table: dict[Any, Any] = {
         torch.ops.edgebit.bit_linear.default: _bit_linear_node,
@@ -179,6 +183,7 @@ def _exported(
                 custom_translation_table=table,
                 input_names=input_names,
                 output_names=output_names,
+                dynamic_shapes=dynamic_shapes,
                 verbose=False,
             )
     except Exception as error:  # torch.export and the exporter raise what their parts do

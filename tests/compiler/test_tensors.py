@@ -67,7 +67,7 @@ def test_attention_without_a_mask_reads_no_mask() -> None:
             helper.make_node("Relu", ["x"], ["y"]),
             {},
             ["batch", 4],
-            "dimension batch of .*is not fixed; export",
+            "graph input x: dimension batch of .*is not fixed; give it a size with --dim batch=N",
         ),
         (
             helper.make_node("Sin", ["x"], ["y"], name="wave"),

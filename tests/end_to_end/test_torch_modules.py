@@ -18,7 +18,7 @@ import torch
 import edgebit
 from edgebit.host_library import fits_here
 from edgebit.schedules.tier import TIERS, tiers_of
-from tests.nn.modules import text_classifier
+from tests.nn.modules import FEATURES, Attention, text_classifier
 from tests.tensor_graphs import float_layers, taken_apart
 
 Array = npt.NDArray[np.generic]
@@ -93,6 +93,24 @@ def test_ternary_products_of_floats_have_the_values_of_onnxruntime_and_the_same_
     tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
     said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
     assert said == {found.tobytes().hex()}
+
+
+@pytest.mark.slow
+def test_dimensions_with_names_get_their_sizes_when_it_is_compiled(tmp_path: Path) -> None:
+    """Shapes that the graph computes of them are known then."""
+    torch.manual_seed(3)
+    attention = Attention(2, True).eval()
+    module = torch.nn.Sequential(attention, torch.nn.LayerNorm(FEATURES)).eval()
+    names = ({0: "batch", 1: "tokens"},)
+    x = torch.randn(2, 9, FEATURES)
+    file = edgebit.export_torch(module, x, tmp_path / "m.onnx", ["x"], ["y"], dynamic_shapes=names)
+    assert "Shape" in [node.op_type for node in onnx.load(file).graph.node]
+    x = torch.randn(3, 7, FEATURES)
+    with torch.no_grad():
+        expected = module(x).numpy()
+    bundle = edgebit.compile(file, "host", tmp_path / "bundle", dims={"batch": 3, "tokens": 7})
+    with edgebit.load(bundle) as model:
+        assert np.abs(np.asarray(model.run(x.numpy())["y"]) - expected).max() < 1e-5
 
 
 @pytest.mark.slow

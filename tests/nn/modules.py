@@ -21,7 +21,7 @@ class Attention(nn.Module):
         self.q, self.o = BitLinear(FEATURES, FEATURES), BitLinear(FEATURES, FEATURES, bias=False)
         self.k, self.v = BitLinear(FEATURES, width), BitLinear(FEATURES, width)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         batch, tokens, _ = x.shape
         q, k, v = (
             layer(x).view(batch, tokens, heads, -1).transpose(1, 2)

@@ -138,6 +138,17 @@ def test_the_exported_file_is_valid_and_onnxruntime_gives_its_values(tmp_path: P
     assert np.abs(scores - expected).max() < 1e-5
 
 
+def test_a_dimension_keeps_its_name_and_the_ternary_layers_their_values(tmp_path: Path) -> None:
+    module = nn.Sequential(BitLinear(8, 4), nn.ReLU(), BitLinear(4, 2, activation_quantization="none")).eval()
+    file = edgebit.export_torch(
+        module, torch.zeros(2, 8), tmp_path / "m.onnx", ["x"], ["y"], dynamic_shapes=({0: "rows"},)
+    )
+    x = torch.randn(5, 8)
+    (y,) = onnxruntime.InferenceSession(str(file)).run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        assert np.abs(y - module(x).numpy()).max() < 1e-6
+
+
 class Undecided(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x if x.sum() > 0 else -x

@@ -11,6 +11,7 @@ from edgebit.compiler.importer import EDGEBIT_DOMAIN
 from edgebit.compiler.plan import Plan
 from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
+from edgebit.graph.dimensions import dimension_names
 from edgebit.schedules.canonical import DTYPES
 
 _TERNARY_PLACES = {
@@ -39,12 +40,12 @@ def _check_input(value: ir.Value) -> None:
     where = f"graph input {value.name}"
     if value.shape is None or value.dtype is None:
         raise CompileError(f"{where}: its shape or type is unknown; export the model with both")
-    named = [dimension for dimension in value.shape if not isinstance(dimension, int)]
-    if named:
+    if not all(isinstance(dimension, int) for dimension in value.shape):
+        names = dimension_names(value)
+        sizes = " ".join(f"--dim {name}=N" for name in names)
+        way = f"give it a size with {sizes}" if names else "export it with a size, or a name"
         raise CompileError(
-            f"{where}: dimension {named[0].value or '?'} of {value.shape} is not fixed; "
-            "export with fixed shapes (edgebit.export_torch does), "
-            "or fix it with onnxruntime.tools.make_dynamic_shape_fixed"
+            f"{where}: dimension {names[0] if names else '?'} of {value.shape} is not fixed; {way}"
         )
     if value.dtype.numpy().name not in DTYPES:
         raise CompileError(f"{where}: {value.dtype.name} values; inputs are {', '.join(DTYPES)}")
