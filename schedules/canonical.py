@@ -29,6 +29,8 @@ _FUNCTIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "tanh": functions.tanh,
     "erf": functions.erf,
     "log": functions.log,
+    "sin": functions.sin,
+    "cos": functions.cos,
     "fabs": functions.absolute,
     "round": functions.round_even,  # ONNX's Round: TVM's importer has no other
     "nearbyint": functions.round_even,

@@ -6,6 +6,8 @@ trying every 16th float of the range given, against double precision.
 
 from __future__ import annotations
 
+import math
+
 from tvm.script import tirx as T
 
 from .float_ops import Expr, constant, exp, fence, lanes_of, mul, splat
@@ -56,6 +58,16 @@ _LOG_POLYNOMIAL = (
 """p of log(1+f) = f - f²/2 + f³·p(f) on √½ - 1 ≤ f ≤ √2 - 1 (Cephes, logf), highest power first."""
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 """ln 2 in two parts; the product of the first with an exponent is exact."""
+_SIN_POLYNOMIAL = (-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+"""p of sin(r) = r + r³·p(r²) on |r| ≤ π/4 (Cephes, sinf), highest power first."""
+_COS_POLYNOMIAL = (2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+"""p of cos(r) = 1 - r²/2 + r⁴·p(r²) there (Cephes, cosf)."""
+_LARGEST_ANGLE = 2.0**30
+"""Beyond it float32 counts in steps of 20 turns: such a number says nothing of an angle."""
+_HALF_PI = (1.570796251296997, 7.549789415861596e-08, 5.390302858158119e-15)
+"""π/2 in three doubles, two of 23 bits: the products of these with an integer below 2³⁰ are exact."""
+_MAGIC_DOUBLE = 1.5 * 2.0**52
+"""As `float_ops.MAGIC`, for double precision."""
 
 
 def absolute(x: Expr) -> Expr:
@@ -123,6 +135,42 @@ def log(x: Expr) -> Expr:
     y = T.Select(x == infinite, infinite, y)
     y = T.Select(x == zero, _floats(_mask(0xFF800000, lanes)), y)
     return T.Select(x >= zero, y, _floats(_mask(0x7FC00000, lanes)))
+
+
+def sin(x: Expr) -> Expr:
+    """Within 1.6 ulp for |x| ≤ 2³⁰; NaN beyond."""
+    return _sine(x, 0)
+
+
+def cos(x: Expr) -> Expr:
+    """Within 1.6 ulp for |x| ≤ 2³⁰; NaN beyond."""
+    return _sine(x, 1)
+
+
+def _sine(x: Expr, quarters: int) -> Expr:
+    """sin(x + quarters · π/2). Cody and Waite: x = n · π/2 + r in double precision, which every CPU has; then
+    a polynomial of r for each parity of n.
+    """
+    lanes = lanes_of(x)
+
+    def double(value: float) -> Expr:
+        return splat(T.float64(value), lanes)
+
+    known = absolute(x) <= constant(_LARGEST_ANGLE, lanes)
+    angle = T.cast(T.Select(known, x, constant(0.0, lanes)), _typed("float64", lanes))
+    n = fence(mul(angle, double(2 / math.pi)) + double(_MAGIC_DOUBLE)) - double(_MAGIC_DOUBLE)
+    for part in _HALF_PI:
+        angle = angle - mul(n, double(part))
+    quarter = T.cast(n, _typed("int32", lanes)) + splat(T.int32(quarters), lanes)
+    r = T.cast(angle, _typed("float32", lanes))
+    square = mul(r, r)
+    sine = r + mul(mul(square, _polynomial(square, _SIN_POLYNOMIAL)), r)
+    cosine = constant(1.0, lanes) - mul(square, constant(0.5, lanes))
+    cosine = cosine + mul(mul(square, square), _polynomial(square, _COS_POLYNOMIAL))
+    one, two = splat(T.int32(1), lanes), splat(T.int32(2), lanes)
+    y = T.Select(T.bitwise_and(quarter, one) == one, cosine, sine)
+    y = T.Select(T.bitwise_and(quarter, two) == two, constant(0.0, lanes) - y, y)
+    return T.Select(known, y, _floats(_mask(0x7FC00000, lanes)))
 
 
 def round_even(x: Expr) -> Expr:

@@ -12,8 +12,6 @@ from edgebit.schedules.canonical import canonical
 from edgebit.schedules.default_schedule import read_nest
 
 _TERNARY = ("edgebit.linear", "edgebit.float_linear", "edgebit.quantize_activation")
-_HOST = {"kind": "llvm", "mcpu": "x86-64"}
-"""Constants are folded by the oldest CPU's code: the same bytes on every workstation."""
 
 
 def legalize(module: tvm.IRModule) -> tvm.IRModule:
