@@ -8,6 +8,8 @@ One schedule serves every tier.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
@@ -36,43 +38,47 @@ _MINIMUM_ABSMAX = 0x3727C5AC
 """Bits of float32(1e-5), the quantiser's lower bound of the absolute maximum."""
 
 
+Combine = Callable[[Expr, Expr, Expr], Expr]
+"""What becomes of an output vector, from its old value, the normalised vector x · r and the weight."""
+
+
+def scaled(_: Expr, normed: Expr, weight: Expr) -> Expr:
+    return normed * weight
+
+
+def added(out: Expr, normed: Expr, weight: Expr) -> Expr:
+    return out + mul(normed, weight)
+
+
 def rmsnorm(tier: Tier, eps: float) -> PrimFunc:
     """out = round16((x · r) · weight), r = 1 / sqrt(mean(x²) + eps): the final norm, before the lm_head.
 
-    Buffers: x [count][P], weight [P], out [count][P]. Scalars: count, P / 64, K (the row's length unpadded).
+    Buffers and scalars as of `norm_rows`.
     """
 
-    @T.prim_func(s_tir=True)
-    def kernel(
-        x_data: T.handle,
-        weight_data: T.handle,
-        out_data: T.handle,
-        count: T.int32,
-        blocks: T.int32,
-        width: T.int32,
-    ) -> None:
-        T.func_attr({"tirx.noalias": True})
-        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
-        weight = T.match_buffer(weight_data, (blocks, PARTIALS, LANES), "float32")
-        out = T.match_buffer(out_data, (count, blocks, PARTIALS, LANES), "float32")
-        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
-        inverse = T.alloc_buffer((1,), "float32")
-        for row in range(count):
-            inverse_rms(x, row, blocks, width, eps, partial, inverse)
-            for block in range(blocks):
-                for j in T.unroll(PARTIALS):
-                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
-                    y: T.let = normed * weight[block, j, ALL]
-                    out[row, block, j, ALL] = round_significant(y, NORM_BITS)
+    def rounded(_: Expr, normed: Expr, weight: Expr) -> Expr:
+        return round_significant(normed * weight, NORM_BITS)
 
-    return kernel
+    return norm_rows(eps, rounded)
 
 
 def rmsnorm_rows(tier: Tier, eps: float, residual: bool = False) -> PrimFunc:
     """out = (x · r) · weight, r = 1 / sqrt(mean(x²) + eps), or with ``residual`` out = out + that.
 
-    Buffers: x [count][P], weight [P], out [count][P]. Scalars: count, P / 64, K (the row's length unpadded).
+    Buffers and scalars as of `norm_rows`.
     """
+    return norm_rows(eps, added if residual else scaled)
+
+
+def norm_rows(eps: float, combine: Combine, one_row: bool = False) -> PrimFunc:
+    """The norm of every row into a row of its own, or with ``one_row`` all into the first.
+
+    Buffers: x [count][P], weight [P], out [count][P] or [P]. Scalars: count, P / 64, K (the row's length
+    unpadded).
+    """
+
+    def place(row: Expr) -> Expr:
+        return 0 if one_row else row
 
     @T.prim_func(s_tir=True)
     def kernel(
@@ -90,14 +96,7 @@ def rmsnorm_rows(tier: Tier, eps: float, residual: bool = False) -> PrimFunc:
         partial = T.alloc_buffer((PARTIALS, LANES), "float32")
         inverse = T.alloc_buffer((1,), "float32")
         for row in range(count):
-            inverse_rms(x, row, blocks, width, eps, partial, inverse)
-            for block in range(blocks):
-                for j in T.unroll(PARTIALS):
-                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
-                    if residual:
-                        out[row, block, j, ALL] = out[row, block, j, ALL] + mul(normed, weight[block, j, ALL])
-                    else:
-                        out[row, block, j, ALL] = normed * weight[block, j, ALL]
+            _norm_row(x, row, weight, out, place(row), combine, blocks, width, eps, partial, inverse)
 
     return kernel
 
@@ -132,11 +131,7 @@ def rmsnorm_quantize(tier: Tier, eps: float) -> PrimFunc:
         inverse = T.alloc_buffer((1,), "float32")
         integers = T.alloc_buffer((PARTIALS, LANES), "int32")
         for row in range(count):
-            inverse_rms(x, row, blocks, width, eps, partial, inverse)
-            for block in range(blocks):
-                for j in T.unroll(PARTIALS):
-                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
-                    scratch[0, block, j, ALL] = normed * weight[block, j, ALL]
+            _norm_row(x, row, weight, scratch, 0, scaled, blocks, width, eps, partial, inverse)
             _quantize_row(scratch, 0, q, sums, scales, row, blocks, integers)
 
     return kernel
@@ -220,10 +215,20 @@ def quantize_rows(tier: Tier) -> PrimFunc:
 
 
 @T.inline
-def inverse_rms(
-    x: Expr, row: Expr, blocks: Expr, width: Expr, eps: float, partial: Expr, inverse: Expr
+def _norm_row(
+    x: Expr,
+    row: Expr,
+    weight: Expr,
+    out: Expr,
+    out_row: Expr,
+    combine: Combine,
+    blocks: Expr,
+    width: Expr,
+    eps: float,
+    partial: Expr,
+    inverse: Expr,
 ) -> None:
-    """inverse[0] = 1 / sqrt(mean(x[row]²) + eps)."""
+    """out[out_row] from x[row]; inverse[0] = 1 / sqrt(mean(x[row]²) + eps)."""
     for j in T.unroll(PARTIALS):
         partial[j, ALL] = constant(0.0, LANES)
     for block in range(blocks):
@@ -232,6 +237,10 @@ def inverse_rms(
     total: T.let = sum_partials(partial, (ALL,))
     mean: T.let = tree_sum(total) / T.cast(width, "float32")
     inverse[0] = T.float32(1.0) / T.sqrt(mean + T.float32(eps))
+    for block in range(blocks):
+        for j in T.unroll(PARTIALS):
+            normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
+            out[out_row, block, j, ALL] = combine(out[out_row, block, j, ALL], normed, weight[block, j, ALL])
 
 
 @T.inline

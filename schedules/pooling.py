@@ -9,7 +9,7 @@ from __future__ import annotations
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
-from .float_norm import inverse_rms
+from .float_norm import added, norm_rows, scaled
 from .float_ops import (
     ALL,
     LANES,
@@ -30,46 +30,17 @@ SMALLEST_LENGTH = 1e-12
 def pool_last(tier: Tier, eps: float) -> PrimFunc:
     """out = (x · r) · weight, r = 1 / sqrt(mean(x²) + eps), of the last row.
 
-    Buffers: x [count][P], weight [P], out [P]. Scalars: count, P / 64, K (the row's length unpadded).
+    Buffers and scalars as of `norm_rows`: one row out.
     """
-    return _pool(eps, adds=False)
+    return norm_rows(eps, scaled, one_row=True)
 
 
 def pool_mean(tier: Tier, eps: float) -> PrimFunc:
     """out + (x · r) · weight of each row, one row after the other: `normalize` makes their mean of it.
 
-    Buffers and scalars as of `pool_last`.
+    Buffers and scalars as of `norm_rows`: one row out.
     """
-    return _pool(eps, adds=True)
-
-
-def _pool(eps: float, adds: bool) -> PrimFunc:
-    @T.prim_func(s_tir=True)
-    def kernel(
-        x_data: T.handle,
-        weight_data: T.handle,
-        out_data: T.handle,
-        count: T.int32,
-        blocks: T.int32,
-        width: T.int32,
-    ) -> None:
-        T.func_attr({"tirx.noalias": True})
-        x = T.match_buffer(x_data, (count, blocks, PARTIALS, LANES), "float32")
-        weight = T.match_buffer(weight_data, (blocks, PARTIALS, LANES), "float32")
-        out = T.match_buffer(out_data, (blocks, PARTIALS, LANES), "float32")
-        partial = T.alloc_buffer((PARTIALS, LANES), "float32")
-        inverse = T.alloc_buffer((1,), "float32")
-        for row in range(count):
-            inverse_rms(x, row, blocks, width, eps, partial, inverse)
-            for block in range(blocks):
-                for j in T.unroll(PARTIALS):
-                    normed: T.let = x[row, block, j, ALL] * splat(inverse[0], LANES)
-                    if adds:
-                        out[block, j, ALL] = out[block, j, ALL] + mul(normed, weight[block, j, ALL])
-                    else:
-                        out[block, j, ALL] = normed * weight[block, j, ALL]
-
-    return kernel
+    return norm_rows(eps, added, one_row=True)
 
 
 def normalize(tier: Tier) -> PrimFunc:
