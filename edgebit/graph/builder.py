@@ -70,21 +70,15 @@ take the heads as attributes, so no Reshape or Transpose stands between the proj
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
-from typing import Any
-
 import numpy as np
 import onnx_ir as ir
 
-from edgebit.errors import GraphError
-from edgebit.graph.assembler import BATCH, FLOAT, INT64, PAST, SEQUENCE, TOTAL, Assembler, Dims, Output
-from edgebit.graph.masks import causal_masks
+from edgebit.graph.assembler import BATCH, FLOAT, INT64, SEQUENCE, TOTAL, Assembler, Dims
+from edgebit.graph.attention import Attention
+from edgebit.graph.elements import Elements
 from edgebit.graph.model import GraphMetadata, OnnxModel
-from edgebit.graph.operators import DOMAIN
-from edgebit.graph.rotary import rotary_tables
-from edgebit.graph.tensors import Array, StreamedTensor, row_blocks, small_tensor
-from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint, TernaryTensor
+from edgebit.graph.projections import Projections
+from edgebit.model import EMBEDDING, LM_HEAD, Checkpoint
 
 POOLINGS = {"last": "PoolLast", "mean": "PoolMean"}
 
@@ -110,59 +104,63 @@ class _Decoder:
         self.checkpoint = checkpoint
         self.config = checkpoint.config
         self.graph = Assembler()
-        self.input_ids = self.graph.input("input_ids", INT64, [BATCH, SEQUENCE])
-        self.total = SEQUENCE if checkpoint.pooling else TOTAL  # tokens that attention sees
-        self.attention_mask = self.graph.input("attention_mask", INT64, [BATCH, self.total])
-        self.position_ids = self.graph.input("position_ids", INT64, [BATCH, SEQUENCE])
-        self.presents: list[ir.Value] = []
+        self.elements = Elements(self.graph, checkpoint)
+        self.projections = Projections(self.elements)
 
     def build(self, metadata: GraphMetadata) -> ir.Model:
-        family = self.config.family
-        x = self.embed(self.input_ids)
-        windows = self.config.layer_windows
-        self.masks = causal_masks(self.graph, self.attention_mask, self.position_ids, self.total, windows)
+        family, elements = self.config.family, self.elements
+        total = SEQUENCE if self.checkpoint.pooling else TOTAL  # tokens that attention sees
+        input_ids = self.graph.input("input_ids", INT64, [BATCH, SEQUENCE])
+        attention_mask = self.graph.input("attention_mask", INT64, [BATCH, total])
+        position_ids = self.graph.input("position_ids", INT64, [BATCH, SEQUENCE])
+        x = self.embed(input_ids)
+        attention = Attention(elements, attention_mask, position_ids, total)
         for layer in range(self.config.num_hidden_layers):
             name = f"model.layers.{layer}"
-            y = self.optional_norm(self.attention(x, name, layer), name, family.attention_post_norm)
-            x = self.add(x, y, f"{name}.self_attn.residual")
-            y = self.optional_norm(self.mlp(x, name), name, family.mlp_post_norm)
-            x = self.add(x, y, f"{name}.mlp.residual")
-        states = self.norm(x, "model.norm")
-        self.graph.output(self.embedding(states) if self.checkpoint.pooling else self.logits(states))
-        for present in self.presents:
+            y = self.attention(attention, x, name, layer)
+            y = elements.optional_norm(y, name, family.attention_post_norm)
+            x = elements.add(x, y, f"{name}.self_attn.residual")
+            y = elements.optional_norm(self.mlp(x, name), name, family.mlp_post_norm)
+            x = elements.add(x, y, f"{name}.mlp.residual")
+        states = elements.norm(x, "model.norm")
+        pools = self.checkpoint.pooling is not None
+        self.graph.output(self.embedding(states, attention_mask) if pools else self.logits(states))
+        for present in attention.presents:
             self.graph.output(present)
         return self.graph.model(metadata.to_properties())
 
-    def attention(self, x: ir.Value, name: str, layer: int) -> ir.Value:
-        config, attn = self.config, f"{name}.self_attn"
-        h = self.norm(x, f"{name}.{config.family.attention_norm}")
-        q, k, v = self.projections(h, attn, ("q_proj", "k_proj", "v_proj"))
-        q = self.head_norm(q, name, config.family.query_norm, config.num_attention_heads)
-        k = self.head_norm(k, name, config.family.key_norm, config.num_key_value_heads)
-        q = self.rotary(q, f"{attn}.q_rotary", config.num_attention_heads, layer)
-        k = self.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads, layer)
-        y = self.attend(q, k, v, f"{attn}.attention", layer)
-        return self.projection(
-            self.optional_norm(y, name, config.family.attention_sub_norm), f"{attn}.o_proj"
+    def attention(self, attention: Attention, x: ir.Value, name: str, layer: int) -> ir.Value:
+        config, family, elements, attn = self.config, self.config.family, self.elements, f"{name}.self_attn"
+        h = elements.norm(x, f"{name}.{family.attention_norm}")
+        q, k, v = self.projections.several(h, attn, ("q_proj", "k_proj", "v_proj"))
+        q = elements.head_norm(q, name, family.query_norm, config.num_attention_heads)
+        k = elements.head_norm(k, name, family.key_norm, config.num_key_value_heads)
+        q = attention.rotary(q, f"{attn}.q_rotary", config.num_attention_heads, layer)
+        k = attention.rotary(k, f"{attn}.k_rotary", config.num_key_value_heads, layer)
+        y = attention.attend(q, k, v, f"{attn}.attention", layer)
+        return self.projections.one(
+            elements.optional_norm(y, name, family.attention_sub_norm), f"{attn}.o_proj"
         )
 
     def mlp(self, x: ir.Value, name: str) -> ir.Value:
-        family, mlp = self.config.family, f"{name}.mlp"
-        gate, up = self.projections(self.norm(x, f"{name}.{family.mlp_norm}"), mlp, ("gate_proj", "up_proj"))
-        y = self.multiply(self.activation(gate, mlp), up, f"{mlp}.gated")
-        return self.projection(self.optional_norm(y, name, family.mlp_sub_norm), f"{mlp}.down_proj")
+        family, elements, mlp = self.config.family, self.elements, f"{name}.mlp"
+        h = elements.norm(x, f"{name}.{family.mlp_norm}")
+        gate, up = self.projections.several(h, mlp, ("gate_proj", "up_proj"))
+        y = elements.multiply(self.activation(gate, mlp), up, f"{mlp}.gated")
+        return self.projections.one(elements.optional_norm(y, name, family.mlp_sub_norm), f"{mlp}.down_proj")
 
     def activation(self, gate: ir.Value, name: str) -> ir.Value:
+        elements = self.elements
         if self.config.hidden_act == "relu2":
-            relu = self.elementwise("Relu", [gate], f"{name}.relu")
-            return self.multiply(relu, relu, f"{name}.activation")
+            relu = elements.elementwise("Relu", [gate], f"{name}.relu")
+            return elements.multiply(relu, relu, f"{name}.activation")
         if self.config.hidden_act == "gelu_tanh":
-            return self.elementwise("Gelu", [gate], f"{name}.activation", approximate="tanh")
-        sigmoid = self.elementwise("Sigmoid", [gate], f"{name}.sigmoid")
-        return self.multiply(gate, sigmoid, f"{name}.activation")
+            return elements.elementwise("Gelu", [gate], f"{name}.activation", approximate="tanh")
+        sigmoid = elements.elementwise("Sigmoid", [gate], f"{name}.sigmoid")
+        return elements.multiply(gate, sigmoid, f"{name}.activation")
 
     def embed(self, ids: ir.Value) -> ir.Value:
-        table = self.matrix(EMBEDDING)
+        table = self.elements.matrix(EMBEDDING)
         shape: Dims = [BATCH, SEQUENCE, self.config.hidden_size]
         rows = self.graph.node(
             "Gather", [table, ids], "model.embed_tokens", ir.DataType.BFLOAT16, shape, axis=0
@@ -172,111 +170,11 @@ class _Decoder:
             return x
         root = np.array(self.config.hidden_size**0.5, np.float32)
         factor = self.graph.initializer(ir.Tensor(root, name="model.embed_tokens.factor"))
-        return self.multiply(x, factor, "model.embed_tokens.scaled")
-
-    def norm(self, x: ir.Value, name: str, eps: float | None = None) -> ir.Value:
-        weight = self.vector(f"{name}.weight", int(_dims(x)[-1]), partial(self.checkpoint.norm_weight, name))
-        return self.elementwise(
-            "RMSNormalization", [x, weight], name, axis=-1, epsilon=eps or self.config.rms_norm_eps
-        )
-
-    def optional_norm(self, x: ir.Value, layer: str, norm: str | None) -> ir.Value:
-        """A norm that the family may not have."""
-        return x if norm is None else self.norm(x, f"{layer}.{norm}")
-
-    def head_norm(self, x: ir.Value, layer: str, norm: str | None, heads: int) -> ir.Value:
-        """A norm over the features of each head, which the family may not have."""
-        if norm is None:
-            return x
-        name, head_dim = f"{layer}.{norm}", self.config.head_dim
-        split = self.graph.integers(f"split_{heads}_heads", [0, 0, heads, head_dim])
-        joined = self.graph.integers(f"join_{heads}_heads", [0, 0, heads * head_dim])
-        apart: Dims = [BATCH, SEQUENCE, heads, head_dim]
-        h = self.graph.node("Reshape", [x, split], f"{name}.heads", FLOAT, apart)
-        return self.graph.node("Reshape", [self.norm(h, name), joined], f"{name}.joined", FLOAT, _dims(x))
-
-    def projections(self, h: ir.Value, module: str, names: tuple[str, ...]) -> list[ir.Value]:
-        """Ternary linears of one input, which is quantised once, unless each has a norm of its own or floats
-        stay floats.
-        """
-        if self.config.projection_norm is not None or self.config.activation_quantization == "none":
-            return [self.projection(h, f"{module}.{name}") for name in names]
-        quantized = self.quantize(h, f"{module}.quantize")
-        return [self.project(quantized, f"{module}.{name}") for name in names]
-
-    def projection(self, x: ir.Value, name: str) -> ir.Value:
-        """A ternary linear with everything before and behind it."""
-        own = self.config.projection_norm
-        if own is not None:
-            x = self.norm(x, f"{name}.{own.name}", own.eps)
-        linear, weight, weight_scale, shape = self.ternary(name)
-        floats = self.config.activation_quantization == "none"
-        operator = "TernaryMatMul" if floats else "BitLinear"
-        y = self.graph.edgebit(operator, [x, weight, weight_scale], linear, FLOAT, shape)
-        return self.biased(y, name)
-
-    def quantize(self, x: ir.Value, name: str) -> tuple[ir.Value, ir.Value]:
-        outputs: list[Output] = [
-            (f"{name}.codes", ir.DataType.INT8, _dims(x)),
-            (f"{name}.scale", FLOAT, [BATCH, SEQUENCE, 1]),
-        ]
-        codes, scale = self.graph.nodes("QuantizeActivation", [x], name, outputs, domain=DOMAIN)
-        return codes, scale
-
-    def project(self, quantized: tuple[ir.Value, ir.Value], name: str) -> ir.Value:
-        """A ternary linear of an input that is quantised once for several of them."""
-        codes, scale = quantized
-        linear, weight, weight_scale, shape = self.ternary(name)
-        matmul = f"{name}.matmul"
-        acc = self.graph.edgebit("TernaryMatMulInteger", [codes, weight], matmul, ir.DataType.INT32, shape)
-        y = self.graph.edgebit("DequantizeAccumulator", [acc, scale, weight_scale], linear, FLOAT, shape)
-        return self.biased(y, name)
-
-    def biased(self, y: ir.Value, name: str) -> ir.Value:
-        if name.split(".", 3)[-1] not in self.config.biased:
-            return y
-        bias = self.vector(f"{name}.bias", int(_dims(y)[-1]), partial(self.checkpoint.bias, name))
-        return self.add(y, bias, name)
-
-    def rotary(self, x: ir.Value, name: str, heads: int, layer: int) -> ir.Value:
-        cos, sin = self.rotary_caches(self.config.layer_windows[layer] > 0)
-        inputs = [x, cos, sin, self.position_ids]
-        return self.elementwise("RotaryEmbedding", inputs, name, num_heads=heads)
-
-    def attend(self, q: ir.Value, k: ir.Value, v: ir.Value, name: str, layer: int) -> ir.Value:
-        """Attention over the tokens of a text, or over a cache too."""
-        config = self.config
-        heads: dict[str, Any] = {
-            "q_num_heads": config.num_attention_heads,
-            "kv_num_heads": config.num_key_value_heads,
-            "scale": config.attention_scale,
-        }
-        mask = self.masks[config.layer_windows[layer]]
-        if self.checkpoint.pooling:
-            return self.elementwise("Attention", [q, k, v, mask], name, **heads)
-        cache: Dims = [BATCH, config.num_key_value_heads, PAST, config.head_dim]
-        grown: Dims = [BATCH, config.num_key_value_heads, TOTAL, config.head_dim]
-        past = [
-            self.graph.input(f"past_key_values.{layer}.{part}", FLOAT, cache) for part in ("key", "value")
-        ]
-        outputs: list[Output] = [
-            (name, FLOAT, _dims(q)),
-            (f"present.{layer}.key", FLOAT, grown),
-            (f"present.{layer}.value", FLOAT, grown),
-        ]
-        y, *present = self.graph.nodes(
-            "Attention",
-            [q, k, v, mask, *past],
-            name,
-            outputs,
-            **heads,
-        )
-        self.presents += present
-        return y
+        return self.elements.multiply(x, factor, "model.embed_tokens.scaled")
 
     def logits(self, x: ir.Value) -> ir.Value:
         vocab, hidden = self.config.vocab_size, self.config.hidden_size
-        table = self.matrix(EMBEDDING if self.config.tie_word_embeddings else LM_HEAD)
+        table = self.elements.matrix(EMBEDDING if self.config.tie_word_embeddings else LM_HEAD)
         wide = self.graph.node("Cast", [table], "lm_head.f32", FLOAT, [vocab, hidden], to=FLOAT)
         columns = self.graph.node(
             "Transpose", [wide], "lm_head.transpose", FLOAT, [hidden, vocab], perm=[1, 0]
@@ -284,84 +182,8 @@ class _Decoder:
         shape: Dims = [BATCH, SEQUENCE, vocab]
         return self.graph.nodes("MatMul", [x, columns], "lm_head", [("logits", FLOAT, shape)])[0]
 
-    def embedding(self, states: ir.Value) -> ir.Value:
+    def embedding(self, states: ir.Value, attention_mask: ir.Value) -> ir.Value:
         shape: Dims = [BATCH, self.config.hidden_size]
         pool = POOLINGS[str(self.checkpoint.pooling)]
-        pooled = self.graph.edgebit(pool, [states, self.attention_mask], "pooling", FLOAT, shape)
+        pooled = self.graph.edgebit(pool, [states, attention_mask], "pooling", FLOAT, shape)
         return self.graph.edgebit("Normalize", [pooled], "embedding", FLOAT, shape)
-
-    def add(self, x: ir.Value, y: ir.Value, name: str) -> ir.Value:
-        return self.elementwise("Add", [x, y], name)
-
-    def multiply(self, x: ir.Value, y: ir.Value, name: str) -> ir.Value:
-        return self.elementwise("Mul", [x, y], name)
-
-    def elementwise(
-        self, op_type: str, inputs: list[ir.Value], name: str, **attributes: int | float | str
-    ) -> ir.Value:
-        """A float32 node with the shape of its first input."""
-        return self.graph.node(op_type, inputs, name, FLOAT, _dims(inputs[0]), **attributes)
-
-    def vector(self, name: str, size: int, read: Callable[[], Array]) -> ir.Value:
-        """A norm weight or a bias as float32 [size]."""
-        return self.graph.initializer(small_tensor(name, (size,), read))
-
-    def matrix(self, name: str) -> ir.Value:
-        """The embedding or the head, bfloat16 [vocab_size, hidden_size]."""
-        shape = (self.config.vocab_size, self.config.hidden_size)
-        whole = partial(self.checkpoint.bfloat16_rows, name)
-        blocks = partial(row_blocks, whole)
-        return self.graph.initializer(StreamedTensor(name, ir.DataType.BFLOAT16, shape, blocks, whole))
-
-    def ternary(self, name: str) -> tuple[str, ir.Value, ir.Value, list[int | str]]:
-        """What a projection's node is called, weight, weight scale, and the shape of its output."""
-        trits = self.checkpoint.projection(name)
-        rows, columns = trits.shape
-        weight = StreamedTensor(
-            f"{name}.weight", ir.DataType.UINT8, (rows, columns // 4), trits.blocks, trits.packed
-        )
-        scale = small_tensor(f"{name}.weight_scale", self.scales_shape(trits), lambda: trits.scales)
-        linear = f"{name}.product" if name.split(".", 3)[-1] in self.config.biased else name
-        return (
-            linear,
-            self.graph.initializer(weight),
-            self.graph.initializer(scale),
-            [BATCH, SEQUENCE, rows],
-        )
-
-    def scales_shape(self, trits: TernaryTensor) -> tuple[int, ...]:
-        """As the operator of the model's projections takes them: [N] where each row of an integer accumulator
-        has its own.
-        """
-        shape = trits.scales_shape
-        if self.config.activation_quantization == "none" or shape == (1,):
-            return shape
-        if shape[1] > 1:
-            raise GraphError(
-                f"{self.checkpoint.path}: tensor {trits.name} has scales of groups of "
-                f"{trits.shape[1] // shape[1]} columns; int8 activations with scales of groups are not "
-                "supported, --activation-quantization none is"
-            )
-        return shape[:1]
-
-    def rotary_caches(self, local: bool) -> tuple[ir.Value, ir.Value]:
-        """cos and sin; ``local``: of layers with a window."""
-        config = self.config
-        shape = (config.max_position_embeddings, config.head_dim // 2)
-        sizes = config.head_dim, config.max_position_embeddings
-        divisors = self.checkpoint.rotary_divisors()
-        tables = cache(  # every layer asks for them
-            partial(rotary_tables, *sizes, config.local_rope_theta)
-            if local
-            else partial(rotary_tables, *sizes, config.rope_theta, config.rope_scaling, divisors)
-        )
-        suffix = "_local" if local else ""
-        cos = self.graph.initializer(small_tensor(f"cos_cache{suffix}", shape, lambda: tables()[0]))
-        sin = self.graph.initializer(small_tensor(f"sin_cache{suffix}", shape, lambda: tables()[1]))
-        return cos, sin
-
-
-def _dims(value: ir.Value) -> list[int | str]:
-    """The shape a value was assembled with."""
-    assert value.shape is not None
-    return [d if isinstance(d, int) else str(d.value) for d in value.shape]
