@@ -1,4 +1,4 @@
-"""examples/digits and examples/keywords: trained shortly, compiled, the same answers here and on arm64."""
+"""examples/classifiers: trained shortly, compiled, the same answers here and on arm64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 
 import edgebit
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "classifiers"
 
 # Prints the bits of the scores of the inputs in a file, one after the other.
 PROGRAM = """
@@ -38,9 +38,9 @@ def scores_on_arm64(arm_python: Path, file: Path, inputs: torch.Tensor, folder: 
     return bytes.fromhex(done.stdout)
 
 
-def example(folder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(EXAMPLES / folder))
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / folder / f"{name}.py")
+def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
@@ -54,15 +54,15 @@ def test_digits_are_read_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("sklearn")
-    digits = example("digits", "digits", monkeypatch)
+    digits, training = example("digits", monkeypatch), example("training", monkeypatch)
     pixels, labels, held_out, expected = digits.images()
-    model = digits.train(pixels, labels, epochs=3)
+    model = digits.trained(pixels, labels, epochs=3)
     with torch.no_grad():
         scores = model(held_out).numpy()
     assert (scores.argmax(1) == expected.numpy()).mean() > 0.9
-    file = digits.export(model, tmp_path / "digits.onnx")
+    file = training.export(model, held_out[:1], tmp_path / "digits.onnx", "image")
     here = edgebit.compile(file, "host", tmp_path / "host")
-    compiled = digits.ask(here, held_out)
+    compiled = training.ask(here, held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.99  # a code may tip where two scores are close
     assert np.median(np.abs(compiled - scores).max(1)) < 1e-4
     assert scores_on_arm64(arm_python, file, held_out[:20], tmp_path) == compiled[:20].tobytes()
@@ -74,25 +74,23 @@ def test_keywords_are_spotted_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("scipy")
-    keywords = example("keywords", "keywords", monkeypatch)
+    keywords, training = example("keywords", monkeypatch), example("training", monkeypatch)
     features = keywords.LogMel()
     samples, labels = keywords.data(450, seed=1)
-    model = torch.nn.Sequential(features, keywords.train(features(samples), labels, epochs=8)).eval()
+    model = torch.nn.Sequential(features, keywords.trained(features(samples), labels, epochs=8)).eval()
     held_out, expected = keywords.data(45, seed=2)
     with torch.no_grad():
         scores = model(held_out).numpy()
     assert (scores.argmax(1) == expected.numpy()).mean() > 0.5
-    file = edgebit.export_torch(
-        model, torch.zeros(1, keywords.SAMPLES), tmp_path / "keywords.onnx", ["samples"], ["scores"]
-    )
-    compiled = keywords.ask(edgebit.compile(file, "host", tmp_path / "host"), held_out)
+    file = training.export(model, held_out[:1], tmp_path / "keywords.onnx", "samples")
+    compiled = training.ask(edgebit.compile(file, "host", tmp_path / "host"), held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.95
     assert scores_on_arm64(arm_python, file, held_out[:4], tmp_path) == compiled[:4].tobytes()
 
 
 def test_synthesised_words_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("scipy")
-    speech = example("keywords", "speech", monkeypatch)
+    speech = example("speech", monkeypatch)
     first, again, other = speech.clips(9, 5)[0], speech.clips(9, 5)[0], speech.clips(9, 6)[0]
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert first.shape == (9, speech.SAMPLES) and np.abs(first).max() <= 1

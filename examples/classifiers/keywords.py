@@ -1,23 +1,20 @@
 """A keyword spotter from samples to scores: log-mel features and ternary convolutions in one graph.
 
-    python examples/keywords/keywords.py --output build/keywords           # for this machine
-    python examples/keywords/keywords.py --output build/keywords --target arm64
+    python examples/classifiers/keywords.py --output build/keywords           # for this machine
+    python examples/classifiers/keywords.py --output build/keywords --target arm64
 
 The words are synthesised (speech.py): nobody's voice was recorded for it.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from speech import LABELS, RATE, SAMPLES, clips
 from torch import Tensor, nn
+from training import compile_and_compare, export, options, train
 
-import edgebit
 from edgebit.nn import BitConv2d, BitLinear
 
 WINDOW, HOP, BANDS = 256, 128, 32
@@ -72,20 +69,10 @@ def spotter() -> nn.Module:
     return nn.Sequential(*layers, nn.AvgPool2d((8, 1)), nn.Flatten(), BitLinear(64 * 4, len(LABELS)))
 
 
-def train(features: Tensor, labels: Tensor, epochs: int = EPOCHS) -> nn.Module:
-    torch.set_num_threads(1)  # tensors are small: threads would mostly wait for each other
+def trained(features: Tensor, labels: Tensor, epochs: int = EPOCHS) -> nn.Module:
+    """The same model every time on the same machine: the seed is fixed."""
     torch.manual_seed(0)
-    model = spotter()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (len(labels) // BATCH))
-    for _ in range(epochs):
-        for batch in torch.randperm(len(labels)).split(BATCH)[: len(labels) // BATCH]:
-            loss = nn.functional.cross_entropy(model(features[batch]), labels[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return model.eval()
+    return train(spotter(), features, labels, epochs, BATCH, rate=3e-3)
 
 
 def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -93,37 +80,14 @@ def data(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return torch.tensor(samples), torch.tensor(labels)
 
 
-def ask(bundle: Path, samples: Tensor) -> npt.NDArray[np.float32]:
-    """Scores [N, labels] of the compiled model, one clip at a time."""
-    with edgebit.load(bundle) as model:
-        return np.concatenate([np.asarray(model.run(each[None].numpy())["scores"]) for each in samples])
-
-
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--output", type=Path, default=Path("build/keywords"))
-    options.add_argument("--target", default="host")
-    chosen = options.parse_args()
+    chosen = options(__doc__.splitlines()[0], "keywords")
     features = LogMel()
     samples, labels = data(TRAINING, seed=1)
-    model = nn.Sequential(features, train(features(samples), labels)).eval()
+    model = nn.Sequential(features, trained(features(samples), labels)).eval()
     held_out, expected = data(HELD_OUT, seed=2)
-    with torch.no_grad():
-        scores = model(held_out).numpy()
-    print(
-        f"torch: {(scores.argmax(1) == expected.numpy()).mean():.1%} of {HELD_OUT} held-out clips are right"
-    )
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    file = edgebit.export_torch(
-        model, torch.zeros(1, SAMPLES), chosen.output / "keywords.onnx", ["samples"], ["scores"]
-    )
-    bundle = edgebit.compile(file, chosen.target, chosen.output / f"keywords-{chosen.target}")
-    print(f"{bundle}: compiled for {chosen.target}, its self-test is right")
-    if chosen.target == "host":
-        compiled = ask(bundle, held_out)
-        same = (compiled.argmax(1) == scores.argmax(1)).mean()
-        largest = np.abs(compiled - scores).max()
-        print(f"bundle: {same:.1%} of its answers are torch's; scores differ by {largest:.1e} at most")
+    file = export(model, held_out[:1], chosen.output / "keywords.onnx", "samples")
+    compile_and_compare(file, chosen.target, model, held_out, expected)
 
 
 if __name__ == "__main__":
