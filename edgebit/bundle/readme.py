@@ -82,6 +82,10 @@ EMBED = {
 """,
     "recorded": "the bits of its embeddings",
     "python": """\
+## Measure its speed on this machine
+
+    python3 bench.py --profile --sweep
+
 ## From Python, in this folder
 
     from edgebit_runtime import load
@@ -90,7 +94,7 @@ EMBED = {
     lamp, light = model.embed(["dim the lamp", "turn on the kitchen light"])
     print(sum(a * b for a, b in zip(lamp, light)))  # their similarity
 """,
-    "programs": "`embed.py`, `doctor.py`",
+    "programs": "`embed.py`, `bench.py`, `doctor.py`",
 }
 TENSORS = {
     "what": "A model of tensors",
@@ -101,6 +105,10 @@ TENSORS = {
 """,
     "recorded": "the bits of its outputs",
     "python": """\
+## Measure its speed on this machine
+
+    python3 bench.py --profile --sweep
+
 ## From Python, in this folder
 
     from edgebit_runtime import load
@@ -111,7 +119,7 @@ TENSORS = {
 
 `eb_run` in `edgebit.h` is the same for C.
 """,
-    "programs": "`doctor.py`",
+    "programs": "`bench.py`, `doctor.py`",
 }
 PARTS = {TASK_GENERATE: GENERATE, TASK_EMBED: EMBED, TASK_RUN: TENSORS}
 

@@ -35,8 +35,8 @@ PACKAGE = Path(__file__).resolve().parent.parent
 LAUNCHER = Path(__file__).resolve().parent / "launcher"
 PROGRAMS = {  # by task
     TASK_GENERATE: (LAUNCHER / "bench.py", LAUNCHER / "chat.py", LAUNCHER / "doctor.py"),
-    TASK_EMBED: (LAUNCHER / "doctor.py", LAUNCHER / "embed.py"),
-    TASK_RUN: (LAUNCHER / "doctor.py",),
+    TASK_EMBED: (LAUNCHER / "bench.py", LAUNCHER / "doctor.py", LAUNCHER / "embed.py"),
+    TASK_RUN: (LAUNCHER / "bench.py", LAUNCHER / "doctor.py"),
 }
 LICENSE = Path(__file__).resolve().parent / "LICENSE"
 

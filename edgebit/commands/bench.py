@@ -30,6 +30,8 @@ def bench_command(
 ) -> None:
     """Measure a bundle: speed, memory, and how near decoding comes to the speed of the memory.
 
+    Of a model that embeds texts or runs tensors: the time of a call, and of every step of it with --profile.
+
     `python3 BUNDLE/bench.py` does the same on the device.
     """
     import json

@@ -80,6 +80,17 @@ def read_plan(manifest: Mapping[str, Any]) -> PlanFacts:
         ) from None
 
 
+def read_steps(manifest: Mapping[str, Any]) -> Tuple[Step, ...]:
+    """The steps of a graph of tensors in plan order. Raises RuntimeModelError where they are not told."""
+    try:
+        parts = (str(step).split(" ", 1) for step in manifest["plan"]["steps"])
+        return tuple(Step(kernel, label, 0) for kernel, label in parts)
+    except (KeyError, TypeError, ValueError):
+        raise RuntimeModelError(
+            "manifest.json does not name the steps of the model: compile it again to profile it"
+        ) from None
+
+
 def _step(kind: str) -> Step:
     kernel, size, label = kind.split(" ", 2)
     return Step(kernel, label, int(size))

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Callable, Dict, List, Sequence, Tuple
 
 from .bench_measure import Bench
-from .bench_plan import Step
-from .engine import DECODE, HEAD, PREFILL
+from .bench_plan import PlanFacts, Step
+from .engine import DECODE, HEAD, PREFILL, Engine
 
 BEHIND_THE_PLAN = "head"  # kernel name of parts that the runtime adds behind the steps of the plan
 # Those of native/head.c and the stages of native/head_screen.c, in their order.
@@ -38,6 +38,7 @@ class Profile:
     tokens: int
     seconds: float
     costs: Tuple[Cost, ...]
+    unit: str = "tokens"  # of what `tokens` counts
 
     @property
     def kernels(self) -> List[List[Cost]]:
@@ -71,13 +72,18 @@ def _profile(phase: str, tokens: int, bench: Bench, run: Callable[[], float]) ->
     engine.profile(True)
     seconds = run()
     engine.profile(False)
+    return Profile(phase, tokens, seconds, step_costs(engine, plan, tokens))
+
+
+def step_costs(engine: Engine, plan: PlanFacts, tokens: int) -> Tuple[Cost, ...]:
+    """What the steps cost that evaluated `tokens` tokens since the engine's times began."""
     decode, prefill, head = (engine.step_times(each) for each in (DECODE, PREFILL, HEAD))
     alone = decode[0][0]  # tokens evaluated one by one: calls of the first step
     costs = _Costs()
     costs.add(plan.decode, decode, alone)
     costs.add(plan.prefill, prefill, tokens - alone)
     costs.add(plan.head, head, 0)
-    return Profile(phase, tokens, seconds, costs.all())
+    return costs.all()
 
 
 class _Costs:

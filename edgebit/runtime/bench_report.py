@@ -67,7 +67,7 @@ class Report:
             "conditions": self.conditions,
         }
         if self.profiles:
-            report["profile"] = {profile.phase: _profile_json(profile) for profile in self.profiles}
+            report["profile"] = {profile.phase: profile_json(profile) for profile in self.profiles}
         if self.sweep:
             report["sweep"] = [_sweep_json(each) for each in self.sweep]
         return report
@@ -97,8 +97,8 @@ class Report:
     # ---- tables ----------------------------------------------------------------------------------
 
     def tables(self) -> List[Table]:
-        tables = [self._speed_table(), self._facts_table(), self._conditions_table()]
-        tables += [_profile_table(profile) for profile in self.profiles]
+        tables = [self._speed_table(), self._facts_table(), conditions_table(self.conditions)]
+        tables += [profile_table(profile) for profile in self.profiles]
         if self.sweep:
             tables.append(_sweep_table(self.sweep))
         return tables
@@ -128,7 +128,7 @@ class Report:
             ("time to first token", f"{main.first_token.median:.3f} s"),
             ("load", f"{main.load_seconds * 1e3:.1f} ms, after {self.check_seconds * 1e3:.1f} ms of checks"),
             ("prefill work", f"{main.prefill.median * plan.ternary_weights / 1e9:.1f} GMAC/s"),
-            ("memory", _resident(main.memory)),
+            ("memory", resident(main.memory)),
             ("bytes per token", f"{size_text(size.total)}: {_sum(parts)}"),
             ("head", _head(main.head)),
             ("guesses", _guesses(main)),
@@ -136,22 +136,6 @@ class Report:
             ("roofline", f"{roofline}; decode reaches {_percent(main.roofline_fraction.median)}"),
         ]
         return Table("", ("", ""), rows, left=(0, 1))
-
-    def _conditions_table(self) -> Table:
-        facts = self.conditions
-        load = facts["load_average"]
-        note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
-        share = f"{_percent(facts['cpu_share'])} of what {threads_text(facts['threads'])} can use"
-        rows = [
-            ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
-            ("board", facts["board"]),
-            ("governor", facts["governor"]),
-            ("huge pages", facts["huge_pages"]),
-            ("load average", " ".join(f"{each:.2f}" for each in load) + note if load else None),
-            ("processor time", share),
-            ("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items())),
-        ]
-        return Table("", ("", ""), [(name, text) for name, text in rows if text], left=(0, 1))
 
 
 # ---- rows --------------------------------------------------------------------------------------------
@@ -184,7 +168,7 @@ def _head_json(stats: HeadStats) -> Dict[str, Any]:
     }
 
 
-def _profile_json(profile: Profile) -> Dict[str, Any]:
+def profile_json(profile: Profile) -> Dict[str, Any]:
     steps = [
         {
             "kernel": cost.step.kernel,
@@ -197,10 +181,27 @@ def _profile_json(profile: Profile) -> Dict[str, Any]:
         for group in profile.kernels
         for cost in group
     ]
-    return {"tokens": profile.tokens, "seconds": profile.seconds, "outside": profile.rest, "steps": steps}
+    return {profile.unit: profile.tokens, "seconds": profile.seconds, "outside": profile.rest, "steps": steps}
 
 
-def _profile_table(profile: Profile) -> Table:
+def conditions_table(facts: Dict[str, Any]) -> Table:
+    """On what a measurement was made (`bench_conditions.conditions`)."""
+    load = facts["load_average"]
+    note = " (other programs are running: the figures are of what they leave)" if facts["busy"] else ""
+    share = f"{_percent(facts['cpu_share'])} of what {threads_text(facts['threads'])} can use"
+    rows = [
+        ("CPU", f"{facts['cpu'] or 'unknown'}, {facts['cpus']} usable"),
+        ("board", facts["board"]),
+        ("governor", facts["governor"]),
+        ("huge pages", facts["huge_pages"]),
+        ("load average", " ".join(f"{each:.2f}" for each in load) + note if load else None),
+        ("processor time", share),
+        ("versions", ", ".join(f"{name} {value}" for name, value in facts["versions"].items())),
+    ]
+    return Table("", ("", ""), [(name, text) for name, text in rows if text], left=(0, 1))
+
+
+def profile_table(profile: Profile) -> Table:
     rows: List[Tuple[str, ...]] = []
     for group in profile.kernels:
         rows.append(_cost_row(group[0].step.kernel, group, profile, bar=True))
@@ -208,7 +209,7 @@ def _profile_table(profile: Profile) -> Table:
             rows += [_cost_row(f"  {cost.step.label}", [cost], profile, bar=False) for cost in group]
     rest = profile.rest
     rows.append(("outside the steps", "", *_time(rest, profile), "", "", _bar(rest / profile.seconds)))
-    title = f"profile of {profile.phase}: {profile.tokens} tokens in {profile.seconds * 1e3:.1f} ms"
+    title = f"profile of {profile.phase}: {profile.tokens} {profile.unit} in {profile.seconds * 1e3:.1f} ms"
     return Table(title, ("kernel", "calls", "ms", "share", "GB/s", "GMAC/s", ""), rows, left=(0, 6))
 
 
@@ -280,7 +281,7 @@ def _guesses(main: Measurement) -> str:
     return f"{found.accepted} of {found.drafted} right, {main.gain.median:.2f} times the speed of decode"
 
 
-def _resident(memory: Dict[str, Optional[int]]) -> str:
+def resident(memory: Dict[str, Optional[int]]) -> str:
     now, peak = memory["rss_bytes"], memory["peak_rss_bytes"]
     if now is None or peak is None:
         return "unknown on this system"

@@ -21,6 +21,7 @@ from edgebit.bundle import parse_manifest
 from edgebit.errors import UsageError
 from edgebit.model import Overrides
 from edgebit.runtime import ContextFullError, RuntimeModelError
+from edgebit.runtime.bench import Options, bench
 from edgebit.runtime.doctor import examine
 from tests.builders import END_OF_TEXT, append_eos, write_checkpoint, write_pooling
 from tests.encoders import printed_bits
@@ -218,7 +219,8 @@ def test_the_command_line_knows_what_a_bundle_is_for(tmp_path_factory: pytest.Te
     for refused, reason in (
         (cli("run", bundle, SHORT, "--temperature", "1"), "options of answers are not for it"),
         (cli("chat", bundle, "--prompt", SHORT), "makes embeddings and does not answer: call embed(texts)"),
-        (cli("bench", bundle), "bench measures models that answer, this one"),
+        (cli("bench", bundle, "--decode", "3"), "this model makes embeddings, there is nothing to decode"),
+        (cli("bench", bundle, "--prefill", "300"), "--prefill 300: the context holds 256: ask for less"),
     ):
         assert refused.returncode == 1 and reason in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
@@ -226,11 +228,26 @@ def test_the_command_line_knows_what_a_bundle_is_for(tmp_path_factory: pytest.Te
 
 def test_the_program_refuses_options_of_answers(tmp_path_factory: pytest.TempPathFactory) -> None:
     program = made("mean", tmp_path_factory).bundle / "edgebit-run"
-    for options, status in ((["--temperature", "1"], 2), (["--max-tokens", "3"], 2), (["--bench"], 1)):
+    for options, status in ((["--temperature", "1"], 2), (["--max-tokens", "3"], 2)):
         command = [program, "-p", SHORT, *options]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         assert result.returncode == status and "this model makes embeddings" in result.stderr
         assert not result.stdout
+
+
+def test_bench_times_the_embedding_of_a_text(tmp_path_factory: pytest.TempPathFactory) -> None:
+    bundle = made("mean", tmp_path_factory).bundle
+    report = bench(
+        bundle, Options(threads=2, repeat=3, prefill=40, profile=True), lambda text: None
+    ).as_json()
+    embed, profile = report["embed"], report["profile"]["embed"]
+    assert embed["tokens"] == 40 and embed["tokens_per_second"] == pytest.approx(40e3 / embed["ms"])
+    assert profile["tokens"] == 40 * embed["calls_per_repetition"] and profile["outside"] > 0
+    assert {step["kernel"] for step in profile["steps"]} >= {"embedding", "rmsnorm_quantize"}
+    said = subprocess.run(
+        [bundle / "edgebit-run", "--bench", "--prefill", "40"], capture_output=True, text=True, check=True
+    )
+    assert "embed, 40 tokens" in said.stdout and "tokens/s" in said.stdout
 
 
 # ---- what a model is not for ---------------------------------------------------------------------------

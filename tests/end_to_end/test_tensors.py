@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import subprocess
 import sys
@@ -16,10 +17,14 @@ import onnxruntime
 import pytest
 
 import edgebit
+from edgebit.bundle import parse_manifest
 from edgebit.errors import UsageError
 from edgebit.host_library import fits_here
 from edgebit.runtime import Model, RuntimeModelError
+from edgebit.runtime.bench import Options, bench
+from edgebit.runtime.bench_conditions import available_cpus
 from edgebit.runtime.doctor import examine
+from edgebit.runtime.table import text_of
 from edgebit.schedules.tier import TIERS, tiers_of
 from tests.tensor_graphs import everything, mlp, model_of
 
@@ -191,6 +196,38 @@ def test_edgebit_run_filters_bytes(tiny: Path) -> None:
     ):
         done = subprocess.run(program, input=data, capture_output=True, check=False)
         assert done.returncode == 1 and complaint in done.stderr.decode()
+
+
+def test_bench_times_runs_and_every_step(tiny: Path) -> None:
+    options = Options(threads=2, repeat=3, profile=True, sweep=True)
+    report = bench(tiny, options, lambda text: None)
+    found = json.loads(json.dumps(report.as_json()))
+    run, profile = found["run"], found["profile"]["run"]
+    assert 0 < run["ms"] == pytest.approx(1e3 / run["calls_per_second"]) and run["ms_std"] >= 0
+    assert profile["runs"] == run["calls_per_repetition"] >= 1
+    labels = [step["label"] for step in profile["steps"]]
+    assert len(labels) == len(parse_manifest((tiny / "manifest.json").read_text(), "tiny").plan["steps"])  # type: ignore[arg-type]
+    assert all(step["calls"] == profile["runs"] for step in profile["steps"])
+    assert sum(step["seconds"] for step in profile["steps"]) + profile["outside"] == pytest.approx(
+        profile["seconds"]
+    )
+    assert [each["threads"] for each in found["sweep"]] == list(range(1, available_cpus() + 1))
+    assert found["conditions"]["threads"] == 2
+    text = "\n".join(text_of(table) for table in report.tables())
+    assert "calls/s" in text and "profile of run: " in text and "ternary_gemm_store" in text
+
+
+def test_bench_runs_on_the_device_and_refuses_what_says_nothing(tiny: Path) -> None:
+    """In Python and in C."""
+    for program in (
+        [sys.executable, "-S", "-E", str(tiny / "bench.py")],
+        [str(tiny / "edgebit-run"), "--bench"],
+    ):
+        said = subprocess.run([*program, "--repeat", "2"], capture_output=True, text=True, check=True)
+        assert "calls/s" in said.stdout and not said.stderr.replace("\r", "").strip()
+        for options in (["--decode", "3"], ["--prefill", "3"]):
+            refused = subprocess.run([*program, *options], capture_output=True, text=True, check=False)
+            assert refused.returncode == 1 and f"there is nothing to {options[0][2:]}" in refused.stderr
 
 
 def test_options_of_language_models_are_refused(tiny: Path, tmp_path: Path) -> None:

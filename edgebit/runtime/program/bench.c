@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "answer.h"
+#include "bench_call.h"
 #include "fail.h"
+#include "figures.h"
 #include "manifest.h"
 #include "system.h"
 
@@ -19,11 +21,6 @@ typedef struct {
   uint64_t streamed_offset, streamed_bytes;
   double body_bytes, cache_bytes_per_token, logits_bytes, screen_bytes, row_bytes, refine_bytes;
 } plan_facts;
-
-typedef struct {
-  double *values;
-  int count;
-} series;
 
 typedef struct {
   engine open;
@@ -95,15 +92,15 @@ static void choose_work(run *r, const options *chosen) {
          "with a longer context", (int)r->prefill, (int)r->decode, (long long)r->prefill + r->decode, (int)context);
 }
 
-/* The ids that bench.py takes: spread over the vocabulary, without markup and stop tokens. */
-static void choose_prompt(run *r) {
+int32_t *bench_tokens(const engine *open, int32_t count) {
   uint64_t state = 1;
-  r->prompt = grown(NULL, (size_t)r->prefill, sizeof *r->prompt);
-  for (int32_t i = 0; i < r->prefill;) {
+  int32_t *ids = grown(NULL, (size_t)count, sizeof *ids);
+  for (int32_t i = 0; i < count;) {
     state = state * 6364136223846793005u + 1442695040888963407u;
-    int32_t token = (int32_t)((state >> 33) % (uint64_t)r->open.info.vocab_size);
-    if (!eb_is_special(r->open.model, token) && !eb_is_stop(r->open.model, token)) r->prompt[i++] = token;
+    int32_t token = (int32_t)((state >> 33) % (uint64_t)open->info.vocab_size);
+    if (!eb_is_special(open->model, token) && !eb_is_stop(open->model, token)) ids[i++] = token;
   }
+  return ids;
 }
 
 static const eb_sampling GREEDY = {0};
@@ -173,11 +170,6 @@ static double token_bytes(const run *r, const eb_head_stats *before) {
   return r->plan.body_bytes + head / found + r->plan.cache_bytes_per_token * (r->prefill + (r->decode + 1) / 2.0);
 }
 
-static void add(series *to, double value) {
-  to->values = grown(to->values, (size_t)to->count + 1, sizeof *to->values);
-  to->values[to->count++] = value;
-}
-
 /* Prompt, decoding and reads in turn, so that each meets the same machine. */
 static void repeat(run *r) {
   eb_head_stats before;
@@ -190,39 +182,22 @@ static void repeat(run *r) {
   }
   double rate = (double)reads * r->rounds * (double)r->plan.streamed_bytes / reading;
   double bytes = token_bytes(r, &before);
-  add(&r->prefill_speed, r->prefill / prefill);
-  add(&r->first_token, first);
-  add(&r->decode_speed, r->decode / decoding);
-  add(&r->read_rate, rate);
-  add(&r->bytes, bytes);
-  add(&r->fraction, r->decode / decoding * bytes / rate);
-  add(&r->guessed_speed, r->decode / time_guessing(r));
+  series_add(&r->prefill_speed, r->prefill / prefill);
+  series_add(&r->first_token, first);
+  series_add(&r->decode_speed, r->decode / decoding);
+  series_add(&r->read_rate, rate);
+  series_add(&r->bytes, bytes);
+  series_add(&r->fraction, r->decode / decoding * bytes / rate);
+  series_add(&r->guessed_speed, r->decode / time_guessing(r));
 }
 
 /* ---- figures ---------------------------------------------------------------------------------------------- */
 
-static int compare(const void *a, const void *b) {
-  double left = *(const double *)a, right = *(const double *)b;
-  return (left > right) - (left < right);
-}
-
-static double median(const series *of) {
-  double *sorted = grown(NULL, (size_t)of->count, sizeof *sorted);
-  memcpy(sorted, of->values, (size_t)of->count * sizeof *sorted);
-  qsort(sorted, (size_t)of->count, sizeof *sorted, compare);
-  double middle = (sorted[(of->count - 1) / 2] + sorted[of->count / 2]) / 2;
-  free(sorted);
-  return middle;
-}
-
 static void print_speed(const char *name, int32_t tokens, const series *of) {
-  double sum = 0, squares = 0;
-  for (int i = 0; i < of->count; i++) sum += of->values[i];
-  double mean = sum / of->count;
-  for (int i = 0; i < of->count; i++) squares += (of->values[i] - mean) * (of->values[i] - mean);
   char title[40];
   snprintf(title, sizeof title, tokens ? "%s, %d tokens" : "%s", name, (int)tokens);
-  printf("%-24s  %10.1f  %10.1f  %8.1f  %8.2f\n", title, median(of), mean, sqrt(squares / of->count), 1e3 / median(of));
+  double median = series_median(of);
+  printf("%-24s  %10.1f  %10.1f  %8.1f  %8.2f\n", title, median, series_mean(of), series_std(of), 1e3 / median);
 }
 
 static double own_memory_rate(run *r) {
@@ -233,47 +208,56 @@ static double own_memory_rate(run *r) {
   for (int i = 0; i < OWN_MEMORY_READS; i++) {
     int64_t nanoseconds = eb_read_memory(r->open.session, size, 1);
     check(r, nanoseconds);
-    add(&rates, (double)size / ((double)nanoseconds * 1e-9));
+    series_add(&rates, (double)size / ((double)nanoseconds * 1e-9));
   }
-  double rate = median(&rates);
+  double rate = series_median(&rates);
   free(rates.values);
   return rate;
 }
 
 static void print_report(run *r) {
   char cpu[120], size[SIZE_TEXT];
-  double rate = median(&r->read_rate), own = own_memory_rate(r);
-  double per_token = median(&r->bytes);
+  double rate = series_median(&r->read_rate), own = own_memory_rate(r);
+  double per_token = series_median(&r->bytes);
   int cached = r->plan.streamed_bytes < system_last_cache();
   system_cpu_name(cpu, sizeof cpu);
   printf("%-24s  %10s  %10s  %8s  %8s\n", "", "tokens/s", "mean", "std", "ms/token");
   print_speed("prefill", r->prefill, &r->prefill_speed);
   print_speed("decode", r->decode, &r->decode_speed);
   print_speed("  with guesses", 0, &r->guessed_speed);
-  printf("\n%-20s  %.3f s\n", "time to first token", median(&r->first_token));
+  printf("\n%-20s  %.3f s\n", "time to first token", series_median(&r->first_token));
   printf("%-20s  %.1f ms\n", "load", r->load_seconds * 1e3);
   printf("%-20s  %s\n", "bytes per token", size_text(size, per_token));
   printf("%-20s  %.1f GB/s%s; other memory %.1f GB/s\n", "read speed", rate / 1e9,
          cached ? " (the weights fit into the last cache)" : "", own / 1e9);
-  printf("%-20s  %.1f tokens/s; decode reaches %.1f%%\n", "roofline", rate / per_token, 100 * median(&r->fraction));
+  printf("%-20s  %.1f tokens/s; decode reaches %.1f%%\n", "roofline", rate / per_token, 100 * series_median(&r->fraction));
   printf("\n%-20s  %s, %d usable; %s, %d thread%s\n", "CPU", cpu, system_cpu_count(), eb_tier_name(r->open.model),
          (int)eb_threads(r->open.session), eb_threads(r->open.session) > 1 ? "s" : "");
 }
 
-int bench(const char *bundle, const options *chosen) {
-  run r = {.plan = read_plan(bundle)};
-  double start = now();
-  r.open = engine_open(bundle, chosen->threads);
-  r.load_seconds = now() - start;
-  choose_work(&r, chosen);
-  choose_prompt(&r);
-  warm_up(&r);
-  for (int32_t i = 0; i < r.repeat; i++) repeat(&r);
-  print_report(&r);
-  series *all[] = {&r.prefill_speed, &r.first_token, &r.decode_speed, &r.guessed_speed,
-                   &r.read_rate,     &r.bytes,       &r.fraction};
+static void bench_answers(run *r, const options *chosen) {
+  choose_work(r, chosen);
+  r->prompt = bench_tokens(&r->open, r->prefill);
+  warm_up(r);
+  for (int32_t i = 0; i < r->repeat; i++) repeat(r);
+  print_report(r);
+  series *all[] = {&r->prefill_speed, &r->first_token, &r->decode_speed, &r->guessed_speed,
+                   &r->read_rate,     &r->bytes,       &r->fraction};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]->values);
-  free(r.prompt);
+  free(r->prompt);
+}
+
+int bench(const char *bundle, const options *chosen) {
+  double start = now();
+  run r = {.open = engine_open(bundle, chosen->threads)};
+  r.load_seconds = now() - start;
+  int status = EXIT_FINE;
+  if (r.open.info.task == EB_TASK_GENERATE) {
+    r.plan = read_plan(bundle);
+    bench_answers(&r, chosen);
+  } else {
+    status = bench_calls(&r.open, chosen, r.load_seconds);
+  }
   engine_close(&r.open);
-  return EXIT_FINE;
+  return status;
 }

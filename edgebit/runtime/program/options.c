@@ -38,8 +38,8 @@ const char OPTIONS_HELP[] =
     "      --verify          check every byte of the bundle first, as EDGEBIT_VERIFY=1 does\n"
     "\n"
     "Of --bench:\n"
-    "      --prefill N       tokens of the prompt; default 128\n"
-    "      --decode N        tokens after it; default 64\n"
+    "      --prefill N       tokens of the prompt, or of a text to embed; default 128\n"
+    "      --decode N        tokens after a prompt; default 64\n"
     "      --repeat N        repetitions; default 5\n"
     "\n"
     "Exit status: 0 fine, 1 something is wrong, 2 the command line makes no sense.\n";

@@ -8,16 +8,9 @@
 
 enum { WIDEST = 8 }; /* bytes of an element */
 
-/* Memory for all inputs and outputs, each on its own. */
-typedef struct {
-  int32_t input_count, output_count;
-  eb_tensor_info *inputs, *outputs;
-  void **given, **made;
-} tensors;
-
 static void *room_for(const eb_tensor_info *info) { return grown(NULL, (size_t)info->bytes + WIDEST, 1); }
 
-static tensors tensors_open(const engine *open) {
+tensors tensors_open(const engine *open) {
   tensors all = {.input_count = eb_input_count(open->model), .output_count = eb_output_count(open->model)};
   all.inputs = grown(NULL, (size_t)all.input_count + 1, sizeof *all.inputs);
   all.outputs = grown(NULL, (size_t)all.output_count + 1, sizeof *all.outputs);
@@ -34,7 +27,7 @@ static tensors tensors_open(const engine *open) {
   return all;
 }
 
-static void tensors_close(tensors *all) {
+void tensors_close(tensors *all) {
   for (int32_t i = 0; i < all->input_count; i++) free(all->given[i]);
   for (int32_t i = 0; i < all->output_count; i++) free(all->made[i]);
   free(all->given);
@@ -43,7 +36,7 @@ static void tensors_close(tensors *all) {
   free(all->outputs);
 }
 
-static int run_all(const engine *open, const tensors *all) {
+int tensors_run(const engine *open, const tensors *all) {
   return eb_run(open->session, (const void *const *)all->given, all->made);
 }
 
@@ -66,7 +59,7 @@ int tensors_filter(const engine *open) {
   tensors all = tensors_open(open);
   char error[MESSAGE_BYTES] = "";
   read_inputs(&all, error);
-  if (!error[0] && run_all(open, &all)) snprintf(error, sizeof error, "%s", eb_session_error(open->session));
+  if (!error[0] && tensors_run(open, &all)) snprintf(error, sizeof error, "%s", eb_session_error(open->session));
   for (int32_t i = 0; i < all.output_count && !error[0]; i++)
     if (fwrite(all.made[i], 1, (size_t)all.outputs[i].bytes, stdout) != all.outputs[i].bytes)
       snprintf(error, sizeof error, "the outputs cannot be written to stdout");
@@ -98,14 +91,18 @@ static void fill(void *data, const eb_tensor_info *info, size_t item_bytes, uint
   }
 }
 
-int tensors_hash(const engine *open, uint32_t seed, char digest[SHA256_TEXT]) {
+void tensors_fill(tensors *all, uint32_t seed) {
   static const size_t item_bytes[] = {[EB_FLOAT32] = 4, [EB_INT8] = 1,   [EB_UINT8] = 1, [EB_INT16] = 2,
                                       [EB_INT32] = 4,   [EB_UINT32] = 4, [EB_INT64] = 8, [EB_BOOL] = 1};
-  tensors all = tensors_open(open);
   uint32_t state = seed * 2654435761u + 1u;
-  for (int32_t i = 0; i < all.input_count; i++)
-    fill(all.given[i], &all.inputs[i], item_bytes[all.inputs[i].dtype], &state);
-  int fine = !run_all(open, &all);
+  for (int32_t i = 0; i < all->input_count; i++)
+    fill(all->given[i], &all->inputs[i], item_bytes[all->inputs[i].dtype], &state);
+}
+
+int tensors_hash(const engine *open, uint32_t seed, char digest[SHA256_TEXT]) {
+  tensors all = tensors_open(open);
+  tensors_fill(&all, seed);
+  int fine = !tensors_run(open, &all);
   sha256 hash;
   sha256_begin(&hash);
   for (int32_t i = 0; i < all.output_count; i++) sha256_add(&hash, all.made[i], (size_t)all.outputs[i].bytes);
