@@ -19,9 +19,11 @@ from edgebit.model.facts import (
     QuantizationConfig,
 )
 from edgebit.model.families import ACTIVATION_QUANTIZATIONS, ACTIVATIONS, Family, find_family
+from edgebit.model.foreign import describe
 from edgebit.model.json_entries import Entries
 from edgebit.model.jsonfile import quoted, read_json
 from edgebit.model.rope_config import read_rotary
+from edgebit.model.tensor_files import SINGLE_FILE
 
 __all__ = ["ModelConfig", "QuantizationConfig", "config_from", "read_config", "token_ids"]
 
@@ -35,7 +37,8 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if not path.is_file():
         raise ConfigError(
-            f"{folder}: no config.json; expected a folder in the layout of Hugging Face transformers"
+            f"{folder}: no config.json; expected a folder in the layout of Hugging Face transformers, but "
+            f"{'model.safetensors stands alone' if (folder / SINGLE_FILE).is_file() else describe(folder)}"
         )
     return config_from(read_json(path), str(path))
 
@@ -135,6 +138,8 @@ class _Reader(Entries):
 
     def _quantization(self, family: Family) -> QuantizationConfig:
         entry = self.object("quantization_config")
+        if "bits" in self.object("quantization"):
+            raise self.error("its weights are packed by MLX; take the model that they were made from")
         if not entry and family.is_ternary:
             for key, expected in (("weight_bits", 1), ("input_bits", 8)):
                 if self.values.get(key, expected) != expected:
@@ -144,8 +149,11 @@ class _Reader(Entries):
             return QuantizationConfig("autobitlinear", products=True, activations="none")
         method = entry.get("quant_method")
         if method != "bitnet":
-            found = f"quant_method {method!r}" if entry else "no quantization_config"
-            raise self.error(f"{found}, expected quant_method 'bitnet': edgebit compiles ternary models only")
+            found = f"quant_method {quoted(method)}" if entry else "no quantization_config"
+            raise self.error(
+                f"{found}, expected quant_method 'bitnet': edgebit compiles models that were trained "
+                "ternary, and no conversion makes others so"
+            )
         linear_class = entry.get("linear_class", "bitlinear")
         if linear_class not in ("bitlinear", "autobitlinear"):
             raise self.error(

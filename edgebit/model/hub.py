@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from edgebit.errors import CheckpointError, HubError
+from edgebit.model.foreign import parts_of_one
 
 # Weights, configuration and tokenizer; never code (*.py) and no other weight formats.
 FILES = (
@@ -58,6 +59,11 @@ def _only_gguf(folder: Path) -> Path | None:
 
 
 def _refuse_several(source: str, names: list[str]) -> None:
+    if len(names) > 1 and parts_of_one(names):
+        raise CheckpointError(
+            f"{source}: holds one model in {len(names)} files; join them: llama-gguf-split --merge "
+            f"{sorted(names)[0]} model.gguf"
+        )
     if len(names) > 1:
         raise CheckpointError(f"{source}: holds several models, name one of them: {', '.join(names)}")
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.foreign import describe, git_lfs_pointer
 from edgebit.model.jsonfile import parse_json, quoted, read_json
 
 Array = npt.NDArray[Any]
@@ -80,9 +81,7 @@ class TensorFiles(Mapping[str, StoredTensor]):
         elif index.is_file():
             self._tensors = _read_shards(index)
         else:
-            raise CheckpointError(
-                f"{folder}: neither {SINGLE_FILE} nor {INDEX_FILE}; other weight formats are not read"
-            )
+            raise CheckpointError(f"{folder}: neither {SINGLE_FILE} nor {INDEX_FILE}; {describe(folder)}")
         self.folder = folder
 
     def __getitem__(self, name: str) -> StoredTensor:
@@ -100,7 +99,12 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            beginning = file.read(64)
+            pointer = git_lfs_pointer(beginning)
+            if pointer is not None:
+                raise CheckpointError(f"{path}: {pointer}")
+            length = int.from_bytes(beginning[:8], "little")
+            file.seek(8)
             if size < 8 or length > min(size - 8, _LONGEST_HEADER):
                 raise CheckpointError(
                     f"{path}: {size} bytes cannot hold a header of {length}; the file is truncated or foreign"

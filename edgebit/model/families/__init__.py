@@ -47,4 +47,6 @@ def find_family(config: Mapping[str, Any], source: str) -> Family:
     found = ", ".join(map(str, architectures))
     if any(name in family.architectures for family in FAMILIES for name in architectures):
         found += f" of model_type {config.get('model_type')!r}"
+    if "vision_config" in config or "audio_config" in config:
+        found += ", which does not take text alone,"
     raise ConfigError(f"{source}: architecture {found} is not supported; supported are {known}")

@@ -22,6 +22,7 @@ class Architecture:
     projections are in the order of llama.cpp's interleaved rotation. ``model_type``: as of config.json.
     ``activation_quantization``: None where files of the architecture may be models of either kind.
     ``norms``: names of those of a layer. ``norms_hold_offset``: converters add the 1 of "1 + weight".
+    ``label``: what it is called in messages, if not by its name.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Architecture:
     activation_quantization: str | None = "int8"
     norms: Mapping[str, str] = field(default_factory=lambda: NORMS)
     norms_hold_offset: bool = False
+    label: str | None = None
 
     @property
     def takes_masters(self) -> bool:
@@ -72,6 +74,12 @@ _MODELS = {"bitnet": "BitNetForCausalLM", "llama": "LlamaForCausalLM"}  # by --m
 def find_architecture(file: GgufFile, overrides: Overrides) -> Architecture:
     """Raises ConfigError for one that is not known where no family is given."""
     metadata = file.metadata
+    parts = metadata.integer("split.count", 1)
+    if parts > 1:
+        raise ConfigError(
+            f"{metadata.source}: is one of {parts} files of a model; join them: llama-gguf-split --merge "
+            "with the first of them and a name for the whole"
+        )
     name, family = metadata.text("general.architecture"), overrides.model_family
     if _OWN_NORM in file.tensors and family is None:
         return _embedder(name, metadata)
@@ -83,7 +91,7 @@ def find_architecture(file: GgufFile, overrides: Overrides) -> Architecture:
         )
     if family is not None:
         found = found or Architecture(name, "", "silu" if family == "llama" else "", family == "llama")
-        return replace(found, model=_MODELS[family])
+        return replace(found, model=_MODELS[family], label=f"{family} (--model-family)")
     assert found is not None
     return found
 

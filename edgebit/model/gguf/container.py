@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.foreign import git_lfs_pointer
 from edgebit.model.gguf.blocks import BLOCK_DECODERS
 from edgebit.model.gguf.metadata import Metadata, Value
 from edgebit.model.gguf.tensor_types import LEGACY_TYPES, TENSOR_TYPES, refusal
@@ -78,8 +79,10 @@ def read_gguf(path: Path) -> GgufFile:
     """Raises CheckpointError for a file that is truncated, malformed, or of an unknown version or type."""
     try:
         with path.open("rb") as file:
-            if file.read(4) != MAGIC:
-                raise CheckpointError(f"{path}: not a GGUF file (it does not begin with GGUF)")
+            beginning = file.read(64)
+            if beginning[:4] != MAGIC:
+                what = git_lfs_pointer(beginning) or "not a GGUF file (it does not begin with GGUF)"
+                raise CheckpointError(f"{path}: {what}")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _Reader(path, content).read()
     except OSError as reason:

@@ -36,7 +36,7 @@ class GgufWeights(Weights):
         named: dict[str, StoredTensor] = {
             self._names.in_transformers(name): tensor for name, tensor in file.tensors.items()
         }
-        super().__init__(file.path, architecture.name, named)
+        super().__init__(file.path, architecture.label or architecture.name, named)
         self._permuted_heads = config.head_dim if architecture.permuted else None
         self._takes_masters = architecture.takes_masters
         self._float_activations = config.activation_quantization == "none"
