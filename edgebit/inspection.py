@@ -13,9 +13,11 @@ import onnx_ir as ir
 from edgebit.bundle.manifest import MANIFEST, Facts, FileEntry, parse_manifest
 from edgebit.errors import BundleError
 from edgebit.graph import OnnxModel
-from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE
+from edgebit.model.ternary import TRITS_PER_BYTE
+from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE, TASK_RUN
 
 LAYER = re.compile(r"\blayers\.(\d+)\.")
+_SCALE = ".weight_scale"
 CACHE_INPUT = re.compile(r"^past_key_values\.\d+\.(key|value)$")
 COUNTS = tuple(
     f"{form}_{count}"
@@ -104,29 +106,67 @@ def inspect_graph(graph: OnnxModel) -> Report:
         count[part] += 1
         size[part] += value.const_value.nbytes
     parts = [Part(name, count[name], size[name]) for name in size]
+    weights = sum(part.size for part in parts)
+    if not graph.is_language_model:
+        facts: Facts = {"name": graph.metadata.name, "task": TASK_RUN, **_interface(graph.ir.graph)}
+        return Report(graph.metadata.name, facts, tuple(parts), {"weights": weights})
     metadata = graph.metadata
-    facts: Facts = {
+    facts = {
         "name": metadata.name,
         "family": metadata.family,
         "layers": len(layers),
         "context": metadata.context_length,
         "task": TASK_EMBED if graph.makes_embeddings else TASK_GENERATE,
         "chat format": metadata.chat_template is not None,
+        **_projections(graph.ir.graph),
         **({"overrides": ", ".join(metadata.overrides)} if metadata.overrides else {}),
     }
     per_token = cache_bytes_per_token(graph.ir.graph)
     memory = {
-        "weights": sum(part.size for part in parts),
+        "weights": weights,
         "cache per token": per_token,
         "cache of the whole context": per_token * metadata.context_length,
     }
     return Report(metadata.name, facts, tuple(parts), memory)
 
 
+def _interface(graph: ir.Graph) -> dict[str, str]:
+    """Inputs and outputs of a graph of tensors, "image [1, 1, 8, 8]"."""
+    return {
+        name: ", ".join(f"{value.name} {_shape(value.shape)}" for value in values)
+        for name, values in (("inputs", graph.inputs), ("outputs", graph.outputs))
+    }
+
+
+def _shape(shape: ir.Shape | None) -> str:
+    return "" if shape is None else f"[{', '.join(str(getattr(d, 'value', d)) for d in shape)}]"
+
+
+def _projections(graph: ir.Graph) -> dict[str, str]:
+    """What activations are to ternary weights, and how many of these share a multiplier."""
+    floats = any(node.op_type == "TernaryMatMul" for node in graph)
+    names = (name for name in graph.initializers if name.endswith(_SCALE))
+    return {
+        "activations": "floats" if floats else "int8 per token",
+        "one scale for a": " or ".join(sorted({_granularity(graph, name) for name in names})),
+    }
+
+
+def _granularity(graph: ir.Graph, scale: str) -> str:
+    shape, packed = (
+        graph.initializers[name].const_value.shape.numpy()  # type: ignore[union-attr]
+        for name in (scale, scale.removesuffix(_SCALE) + ".weight")
+    )
+    if shape == (1,):
+        return "matrix"
+    groups = shape[1] if len(shape) > 1 else 1
+    return "row" if groups == 1 else f"group of {packed[1] * TRITS_PER_BYTE // groups}"
+
+
 def part_name(tensor: str) -> str:
     """model.layers.3.mlp.up_proj.weight_scale → mlp.up_proj: the module, the same in every layer."""
     module = LAYER.sub("", tensor).removeprefix("model.")
-    for suffix in (".weight_scale", ".weight"):
+    for suffix in (_SCALE, ".weight"):
         module = module.removesuffix(suffix)
     return module if module != tensor else "constants and rotary tables"
 

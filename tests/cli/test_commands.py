@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 import edgebit
 from edgebit import cli
@@ -19,6 +20,7 @@ from edgebit.errors import EdgebitError
 from tests.builders import write_checkpoint
 from tests.bundle.builders import FakeModel, write_native
 from tests.cli.results import Run, assert_one_line
+from tests.float_products import PRODUCTS, write_products
 from tests.runtime.toy_bundle import write_toy_bundle
 
 
@@ -151,6 +153,25 @@ def test_inspect_shows_the_parts_of_a_checkpoint(run: Run, tmp_path: Path) -> No
     assert rows["cache per token"][3] == str(
         2 * 2 * 2 * 32 * 2
     )  # layers, key and value, heads, head_dim, float16
+    assert rows["activations"][1:] == ["int8", "per", "token"]
+    assert rows["one scale for a"][-1] == "matrix"
+
+
+def test_inspect_tells_float_activations_and_scales_of_groups(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("inspect", write_products(tmp_path / "m", PRODUCTS["llama, groups of 32"]))
+    assert code == 0
+    words = " ".join(out.split())
+    assert "activations floats" in words
+    assert "one scale for a group of 32 " in words
+
+
+def test_inspect_of_a_graph_of_tensors_shows_what_it_takes_and_gives(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "m.onnx"
+    edgebit.export_torch(torch.nn.Linear(8, 3), torch.zeros(1, 8), file, ["samples"], ["scores"])
+    code, out, _ = run("inspect", file)
+    assert code == 0
+    assert "samples [1, 8]" in out and "scores [1, 3]" in out
+    assert "run" in out.split() and "cache" not in out
 
 
 def test_inspect_of_a_changed_manifest_is_one_line(run: Run, fake_bundle: Path) -> None:
