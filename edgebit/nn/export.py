@@ -187,8 +187,19 @@ def _exported(
                 verbose=False,
             )
     except Exception as error:  # torch.export and the exporter raise what their parts do
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = _first_line(_cause(error))
         raise GraphError(f"{type(module).__name__}: torch.onnx.export cannot export it: {reason}") from error
     assert program is not None
     model: ir.Model = program.model
     return model
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong at first: the exporter's own errors say which of its steps it was, in colour."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -155,7 +155,9 @@ class Undecided(nn.Module):
 
 
 def test_what_torch_cannot_export_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(EdgebitError, match=r"Undecided: torch.onnx.export cannot export it: ") as caught:
+    with pytest.raises(
+        EdgebitError, match=r"Undecided: torch.onnx.export cannot export it: .*data-dependent"
+    ) as caught:
         edgebit.export_torch(Undecided(), torch.zeros(3), tmp_path / "m.onnx")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
     with pytest.raises(EdgebitError, match="name a file that ends in"):
