@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -29,7 +30,12 @@ _KINDS = (
 
 def describe(folder: Path) -> str:
     """What a folder has in the place of what was expected, and the way out; for the end of a sentence."""
-    names = sorted(entry.name for entry in folder.iterdir())
+    return describe_names(entry.name for entry in folder.iterdir())
+
+
+def describe_names(found_names: Iterable[str]) -> str:
+    """The same of a repository's files."""
+    names = sorted(found_names)
     if not names:
         return "the folder is empty"
     for pattern, meaning in _KINDS:

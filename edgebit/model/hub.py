@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from edgebit.errors import CheckpointError, HubError
-from edgebit.model.foreign import parts_of_one
+from edgebit.model.foreign import describe_names, parts_of_one
 
 # Weights, configuration and tokenizer; never code (*.py) and no other weight formats.
 FILES = (
@@ -76,9 +76,12 @@ def _download(repository: str, revision: str | None = None) -> Path:
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(FILES)))
         if any(folder.glob("*.safetensors")) or any(folder.glob(f"*{GGUF_SUFFIX}")):
             return folder
-        names = [
-            name for name in list_repo_files(repository, revision=revision) if name.endswith(GGUF_SUFFIX)
-        ]
+        every = list_repo_files(repository, revision=revision)
+        names = [name for name in every if name.endswith(GGUF_SUFFIX)]
+        if not names:
+            raise CheckpointError(
+                f"{repository}: neither model.safetensors nor a GGUF file; {describe_names(every)}"
+            )
         _refuse_several(repository, names)
         return Path(snapshot_download(repository, revision=revision, allow_patterns=[*FILES, *names]))
     except CheckpointError:

@@ -114,3 +114,17 @@ def test_a_family_that_does_not_fit_is_named_as_the_person_said_it(tmp_path: Pat
         path = write_gguf(folder, folder / "m.gguf", Recipe(architecture))
         with pytest.raises(EdgebitError, match=complaint):
             open_checkpoint(path, Overrides(model_family=family, activation="relu2"))
+
+
+def test_a_repository_without_weights_that_are_read_says_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    for files, complaint in (
+        (["config.json", "pytorch_model.bin"], r"nor a GGUF file; pytorch_model\.bin is of torch"),
+        (["README.md", "adapter_config.json"], r"adapter_config\.json makes it a LoRA adapter"),
+        (["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"], r"owner/name: holds one model in 2 files"),
+    ):
+        monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, files=files, **__: files)
+        with pytest.raises(EdgebitError, match=complaint):
+            open_checkpoint("owner/name")
