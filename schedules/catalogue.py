@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgebit.errors import CompileError
 
+from .parsing import quick_parsing
 from .tier import TIERS, Tier
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Schedule:
 
     def build(self, tier: Tier, static: Mapping[str, object]) -> tirx.PrimFunc:
         module = importlib.import_module(f".{self.module}", __package__)
-        return getattr(module, self.function)(tier, **{**(self.static or {}), **static})
+        with quick_parsing():
+            return getattr(module, self.function)(tier, **{**(self.static or {}), **static})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import re
 import shutil
 import subprocess
@@ -15,7 +17,9 @@ from tvm.script import tirx as T
 
 from edgebit.errors import CompileError, TargetError
 from edgebit.schedules.catalogue import ANY, SCHEDULES, kernel, provider, select, table
+from edgebit.schedules.float_norm import rmsnorm_quantize
 from edgebit.schedules.lowering import compile_object
+from edgebit.schedules.parsing import quick_parsing
 from edgebit.schedules.tier import TIERS, Tier, host_architecture, portable_tier, tiers_of
 from tests.schedules.harness import TIER_NAMES, TRIPLES, Call, link
 
@@ -186,6 +190,19 @@ def test_the_table_has_every_kernel_and_tier() -> None:
     header, _, *rows = table().splitlines()
     assert [cell.strip() for cell in header.strip("|").split("|")][1:] == list(TIERS)
     assert [row.split("`")[1] for row in rows] == list(SCHEDULES)
+
+
+def test_quick_parsing_gives_the_kernels_that_tvm_gives() -> None:
+    """One with inline functions, parsed as TVM does it by itself; `inspect` is then what it was."""
+    tier, stack_frames = TIERS["sse2"], inspect.getouterframes
+    parsed = rmsnorm_quantize(tier, eps=1e-5)
+    quick = kernel("rmsnorm_quantize", tier, eps=1e-5).prim_func
+    assert compiled({"k": quick}, "sse2") == compiled({"k": parsed}, "sse2")
+    with pytest.raises(ZeroDivisionError), quick_parsing():
+        assert inspect.stack()[0].code_context is None
+        assert inspect.stack()[0].frame is inspect.currentframe()
+        _ = 1 // 0
+    assert inspect.getouterframes is stack_frames and gc.isenabled()
 
 
 def test_an_unknown_kernel_is_refused() -> None:
