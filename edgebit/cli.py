@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, TextIO
 
 import typer
@@ -75,13 +77,27 @@ def main() -> None:
     if not debug:
         warnings.showwarning = show_warning
     try:
-        app()
+        with without_torch():
+            app()
     except Exception as error:
         if debug:
             raise
         expected = isinstance(error, (EdgebitError, RuntimeModelError))
         typer.echo(f"edgebit: {error if expected else internal_error(error)}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """No command needs torch. TVM imports it where it is installed, which takes longer than importing TVM."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # what makes an import fail
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
 
 
 def internal_error(error: Exception) -> str:

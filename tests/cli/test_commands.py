@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -247,3 +248,18 @@ def test_help_and_run_import_no_compiler() -> None:
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert result.stderr.strip() == ""
     assert result.returncode == 0
+
+
+def test_commands_do_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """TVM would import it; afterwards it can be imported again."""
+    found = []
+
+    def looking(*_: object) -> Path:
+        found.append(importlib.util.find_spec("torch"))
+        return tmp_path
+
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(edgebit, "export", looking)
+    assert run("export", "-o", tmp_path / "graph")[0] == 0
+    assert found == [None]
+    assert importlib.util.find_spec("torch") is not None
