@@ -48,7 +48,17 @@ from edgebit.compiler.head_bounds import (
     squares,
     whole,
 )
-from edgebit.compiler.head_codes import F32, U16, Coded, encode, step_exponents
+from edgebit.compiler.head_codes import (
+    F32,
+    I32,
+    U16,
+    Escapes,
+    codes_of,
+    escapes_of,
+    screened_steps,
+    step_exponents,
+    values_of,
+)
 from edgebit.compiler.head_components import COMPONENTS, OUTLIERS, Components, Floats
 from edgebit.compiler.head_survivors import SurvivorCount
 from edgebit.compiler.memory import align
@@ -145,27 +155,28 @@ class PlanePacker:
 
     def _analyse(self) -> None:
         bound = _Bound(self._components)
+        outliers = self._components.outliers
         found = 0
         for rows, bits in self._blocks():
-            self._exponents[rows] = step_exponents(bits, self._components.outliers)
-            coded = encode(bits, self._exponents[rows])
-            escaped = coded.decoded.view(np.uint32) != coded.values.view(np.uint32)
-            escaped[:, self._components.outliers] = False
-            row, column = np.nonzero(escaped)
-            found += len(row)
+            self._exponents[rows] = exponents = step_exponents(bits, outliers)
+            codes = codes_of(bits, exponents)
+            escapes = escapes_of(bits, codes, exponents, outliers)
+            found += len(escapes.rows)
             if found > _MOST_ESCAPES * self.rows * self.columns:
                 raise PlanesDoNotPay(
                     f"tensor {self.name}: more than an eighth of its values are below 1/255 of the largest "
                     "of their row, too many to be kept apart"
                 )
-            self._escapes.append(np.stack([column.astype(np.uint16), bits[row, column]], axis=1))
-            self._escape_counts[rows] = np.bincount(row, minlength=len(bits))
-            self._outliers[rows] = bits[:, self._components.outliers]
-            lost = (coded.values[row, column].astype(np.float64) - coded.rounded[row, column]) ** 2
-            rho = np.sqrt(np.bincount(row, weights=lost, minlength=len(bits)))
-            self._coefficients[rows], self._bounds[rows] = bound.measure(coded, rho)
+            escaped = bits[escapes.rows, escapes.columns]
+            self._escapes.append(np.stack([escapes.columns.astype(np.uint16), escaped], axis=1))
+            self._escape_counts[rows] = np.bincount(escapes.rows, minlength=len(bits))
+            self._outliers[rows] = bits[:, outliers]
+            screened = screened_steps(codes)
+            measured = bound.measure(bits, codes, screened, exponents, escapes)
+            self._coefficients[rows], self._bounds[rows] = measured
             if self._count is not None:
-                self._count.add(rows, coded.screened, self._coefficients[rows], self._bounds[rows])
+                screened *= np.ldexp(np.float32(1.0), exponents)[:, None]
+                self._count.add(rows, screened, *measured)
 
     def _plane1(self) -> Iterator[bytes]:
         for rows, bits in self._blocks():
@@ -192,7 +203,7 @@ class PlanePacker:
     def _codes(self, rows: slice, bits: U16) -> U16:
         """Codes of rows, padding columns included."""
         codes = np.full((len(bits), self.width), 32768, np.uint16)
-        codes[:, : self.columns] = encode(bits, self._exponents[rows]).codes
+        codes[:, : self.columns] = codes_of(bits, self._exponents[rows])
         return codes
 
 
@@ -201,33 +212,37 @@ class _Bound:
 
     def __init__(self, components: Components) -> None:
         self.outliers = components.outliers
-        self.principal = components.principal
+        self.principal = np.asfortranarray(components.principal)
         self.sigma = components.sigma
         self.gram = self.principal.T @ self.principal
         largest = max(1.0, float(np.abs(self.gram).sum(axis=1).max())) * (1 + LOST)
         self.norm = np.sqrt(largest)  # p
         self.complement = max(1.0, largest - 1.0)
 
-    def measure(self, coded: Coded, rho: Floats) -> tuple[npt.NDArray[np.int16], F32]:
-        """q [n][64] and S, sa, N, A, K [n][5] of rows whose escapes lose ``rho`` (norms)."""
-        step = np.ldexp(1.0, coded.exponents)
-        first = coded.screened_steps
-        rest = coded.units - 256.0 * first  # δ̃ in steps / 256
+    def measure(
+        self, bits: U16, codes: U16, first: F32, exponents: I32, escapes: Escapes
+    ) -> tuple[npt.NDArray[np.int16], F32]:
+        """q [n][64] and S, sa, N, A, K [n][5] of rows; ``first``: ê in steps."""
+        step = np.ldexp(1.0, exponents)
+        rest = (codes & np.uint16(1023)).astype(np.float64)  # δ̃ in steps / 256
+        rest -= 512.0
+        rest[escapes.rows, escapes.columns] = escapes.rest
         rest[:, self.outliers] = 0.0
+        rho = np.sqrt(np.bincount(escapes.rows, weights=escapes.lost**2, minlength=len(bits)))
         principal = rest @ self.principal
         energy = squares(rest)
         remaining = energy - 2.0 * squares(principal) + _squares_in(principal, self.gram)
         remaining = np.sqrt(np.maximum(remaining, 0.0) + LOST * energy) * (step / 256.0)
 
         coefficients = np.empty((len(step), COMPONENTS))
-        values = coded.values[:, self.outliers].astype(np.float64)
-        coefficients[:, :OUTLIERS] = values - first[:, self.outliers] * step[:, None]
+        values = values_of(bits).astype(np.float64)
+        coefficients[:, :OUTLIERS] = values[:, self.outliers] - first[:, self.outliers] * step[:, None]
         coefficients[:, OUTLIERS:] = principal * (step / 256.0)[:, None]
         scaled = coefficients * self.sigma
         unit, q = quantise(scaled)
         alpha = np.sqrt(squares(scaled - q * unit[:, None].astype(np.float64)))
         norms = [
-            np.sqrt(squares(coded.values.astype(np.float64))),
+            np.sqrt(squares(values)),
             np.sqrt(squares(first)) * step,
             np.sqrt(squares(coefficients)) + self.norm * rho,
         ]

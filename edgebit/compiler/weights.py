@@ -31,6 +31,7 @@ ROWS = 16  # rows of a U16 block
 _ROW_BLOCK = 4096  # rows converted at a time: bounds the memory of a compilation
 
 _FILE_BLOCK = 1 << 22  # bytes
+_MAGNITUDE, _INFINITY = np.uint16(0x7FFF), np.uint16(0x7F80)  # of bfloat16 bits
 
 Array = npt.NDArray[np.generic]
 Chunks = Callable[[], Iterator[bytes]]
@@ -228,7 +229,7 @@ def bfloat16_rows(name: str, block: Array, first: int) -> npt.NDArray[np.uint16]
     """Rows of a table, from row ``first`` on, as the bits of bfloat16 values. Raises CompileError for values
     that bfloat16 cannot hold exactly or that are not finite.
     """
-    narrow = block.astype(ml_dtypes.bfloat16)
+    narrow = block.astype(ml_dtypes.bfloat16, copy=False)
     if block.dtype != narrow.dtype and not np.array_equal(
         narrow.astype(np.float32), block.astype(np.float32)
     ):
@@ -236,9 +237,10 @@ def bfloat16_rows(name: str, block: Array, first: int) -> npt.NDArray[np.uint16]
             f"tensor {name}: {block.dtype} values that bfloat16 cannot hold exactly; "
             "convert the embedding to bfloat16 first"
         )
-    if not np.isfinite(narrow.astype(np.float32)).all():
+    bits = np.ascontiguousarray(narrow).view(np.uint16)
+    if ((bits & _MAGNITUDE) >= _INFINITY).any():
         raise CompileError(f"tensor {name}: a value in rows {first}..{first + len(block) - 1} is not finite")
-    return narrow.view(np.uint16)
+    return bits
 
 
 def bfloat16_table(name: str, rows: int, width: int, data: Callable[[], Array]) -> tuple[int, Chunks]:
