@@ -1,12 +1,14 @@
 """Linking: runtime C sources, the generated plan and the kernels of every tier become one libmodel.so.
 
-The runtime is compiled once, for the library and for the program beside it (edgebit/bundle/program.py).
+The runtime is compiled once, for the library and for the program beside it (edgebit/bundle/program.py), and
+its object is kept as those of kernels are.
 The linker is `zig cc` of the ziglang wheel: a cross compiler for every target with the glibc version pinned.
 It runs in a temporary folder on relative paths only: equal input gives equal bytes on every workstation.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -15,15 +17,18 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from edgebit.bundle.elf import ElfFile, read_elf
+from edgebit.compiler.kernel_cache import kept
 from edgebit.compiler.target import BIONIC, GLIBC, MUSL, Target
 from edgebit.errors import LinkError
 from edgebit.user_cache import user_cache
 
 LIBRARY = "libmodel.so"
-RUNTIME_OBJECT = "runtime.o"
+SOURCES_OBJECT = "sources.o"
+RUNTIME_OBJECT = "runtime.o"  # the sources and the plan
 NATIVE = Path(__file__).resolve().parent.parent / "runtime" / "native"
 
 LINK_FLAGS = (
@@ -51,6 +56,10 @@ LIBC_NAMES = {
 GLIBC_LOADERS = frozenset(
     {"ld-linux-aarch64.so.1", "ld-linux-armhf.so.3", "ld-linux-riscv64-lp64d.so.1", "ld-linux-x86-64.so.2"}
 )
+
+
+_SOURCES: dict[str, bytes] = {}
+"""Objects that this process has needed: a model is often compiled twice, to be run and to be written."""
 
 
 class ToolOutput(Exception):
@@ -89,9 +98,27 @@ def compiled_parts(
     with tempfile.TemporaryDirectory(prefix="edgebit-link-") as folder:
         work = Path(folder)
         sources, kernels = lay_out(work, plan_source, objects, native)
-        compile_all = ["-target", target.zig_target, *target.link_flags, *compile_flags(native)]
-        run_zig(work, target.zig_target, [*compile_all, "-r", "-o", RUNTIME_OBJECT, *sources])
+        flags = ["-target", target.zig_target, *target.link_flags, *compile_flags(native), "-r", "-o"]
+
+        def compiled_sources() -> bytes:
+            run_zig(work, target.zig_target, [*flags, SOURCES_OBJECT, *sources])
+            return (work / SOURCES_OBJECT).read_bytes()
+
+        name = sources_name(flags, native)
+        if name not in _SOURCES:
+            _SOURCES[name] = kept(name, compiled_sources)
+        (work / SOURCES_OBJECT).write_bytes(_SOURCES[name])
+        run_zig(work, target.zig_target, [*flags, RUNTIME_OBJECT, SOURCES_OBJECT, "plan.c"])
         yield Parts(work, target, native, (RUNTIME_OBJECT, *kernels))
+
+
+def sources_name(flags: Sequence[str], native: Path) -> str:
+    """All that the object of the runtime's sources depends on."""
+    digest = hashlib.sha256()
+    for path in sorted([*native.glob("*.c"), *native.glob("*.h")]):
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return f"runtime {digest.hexdigest()} {' '.join(flags)} {version('ziglang')}"
 
 
 def library_of(parts: Parts) -> bytes:
@@ -110,7 +137,9 @@ def library_of(parts: Parts) -> bytes:
 def lay_out(
     work: Path, plan_source: str, objects: Mapping[str, Sequence[bytes]], native: Path
 ) -> tuple[list[str], list[str]]:
-    """Copies every input into the working folder; returns the relative paths of C sources and of kernels."""
+    """Copies every input into the working folder; returns the relative paths of the runtime's C sources and
+    of kernels.
+    """
     sources = sorted(native.glob("*.c"))
     if not sources:
         raise LinkError(f"{native}: no C sources of the runtime; reinstall edgebit")
@@ -122,7 +151,7 @@ def lay_out(
     }
     for name, code in kernels.items():
         (work / name).write_bytes(code)
-    return [*(path.name for path in sources), "plan.c"], list(kernels)
+    return [path.name for path in sources], list(kernels)
 
 
 def public_functions(header: Path) -> list[str]:

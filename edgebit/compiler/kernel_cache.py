@@ -1,8 +1,9 @@
-"""Objects of kernels, kept from one compilation to the next: scheduling them takes a third of its CPU time.
+"""Objects of kernels and of the runtime, kept from one compilation to the next: making them takes a third of
+its CPU time.
 
-An object depends on the kernel, the tier, the triple, the schedules and TVM alone. Schedules and TVM name the
-generation, a folder of files that are named by the rest; a file begins with the SHA-256 of its object, so
-that a damaged one is made again. ``EDGEBIT_NO_CACHE=1`` makes and keeps nothing.
+An object of a kernel depends on the kernel, the tier, the triple, the schedules and TVM alone. Schedules and
+TVM name the generation, a folder of files that are named by the rest; a file begins with the SHA-256 of its
+object, so that a damaged one is made again. ``EDGEBIT_NO_CACHE=1`` keeps nothing.
 """
 
 from __future__ import annotations
