@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import onnx_ir as ir
+from tvm import relax
 
 from edgebit.compiler.compiled import CompiledModel
 from edgebit.compiler.debug import LEVEL_GRAPH, show
 from edgebit.compiler.decoder import check_decoder
 from edgebit.compiler.fusion import fuse
 from edgebit.compiler.general import plan_graph
-from edgebit.compiler.importer import import_onnx
+from edgebit.compiler.importer import ImportedGraph, import_onnx
 from edgebit.compiler.kernels import build_objects
 from edgebit.compiler.memory import align
 from edgebit.compiler.options import CompileOptions
@@ -23,6 +27,9 @@ from edgebit.graph.model import EMBEDDING, LOGITS
 from edgebit.progress import Progress, Silent
 
 _CONTEXT_MULTIPLE = 16  # keys of a cache block
+
+_FUSED: WeakKeyDictionary[ir.Model, tuple[ImportedGraph, relax.Function]] = WeakKeyDictionary()
+"""A graph is planned several times, to be run for calibration and to be written: it is fused once."""
 
 
 def compile_graph(
@@ -57,15 +64,17 @@ def compile_graph(
 
 def _plan_decoder(model: OnnxModel, options: CompileOptions, report: Progress) -> tuple[Plan, Weights]:
     length = _context(model, options.context)
-    report.stage("import")
-    decoder = check_decoder(model.ir)
-    output = EMBEDDING if model.makes_embeddings else LOGITS
-    imported = import_onnx(model.ir, outputs=(output,), windows=decoder.windows)
-    show(LEVEL_GRAPH, "imported graph", imported.module.script)
-    report.stage("fuse and plan")
-    fused = fuse(imported.module)
-    show(LEVEL_GRAPH, "fused graph", fused.script)
-    return plan(imported, fused, model.ir.graph.initializers, length, options)
+    if model.ir not in _FUSED:
+        report.stage("import and fuse")
+        decoder = check_decoder(model.ir)
+        output = EMBEDDING if model.makes_embeddings else LOGITS
+        imported = import_onnx(model.ir, outputs=(output,), windows=decoder.windows)
+        show(LEVEL_GRAPH, "imported graph", imported.module.script)
+        fused = fuse(imported.module)
+        show(LEVEL_GRAPH, "fused graph", fused.script)
+        _FUSED[model.ir] = imported, fused
+    report.stage("plan")
+    return plan(*_FUSED[model.ir], model.ir.graph.initializers, length, options)
 
 
 def _context(model: OnnxModel, context: int | None) -> int:
