@@ -71,7 +71,8 @@ def read_tokenizer_json(content: bytes) -> TokenizerFacts:
     special = frozenset(token.content for token in added if token.special)
     model = read_vocabulary(tree["model"], steps, special)
     stages = (*steps.stages, *(Split.BEFORE_SPACES,) * (not steps.stages and splits_before_spaces(model)))
-    own = {token.id: _shown(token, library, steps) for token in added if token.id not in model.looked_up}
+    looked_up = model.looked_up
+    own = {token.id: _shown(token, library, steps) for token in added if token.id not in looked_up}
     facts = TokenizerFacts(steps, stages, model, {**model.texts, **own}, added)
     _check_special_tokens_stay_special(facts, tree["model"]["vocab"], library)
     _check_added_tokens(facts, tree["model"]["vocab"])
