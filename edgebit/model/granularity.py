@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from edgebit.errors import CheckpointError
+from edgebit.model.float_bits import Array, Bits, infinity_bits, magnitude_bits, of_bits
 from edgebit.model.ternary import Floats, row_blocks
 
 SMALLEST_GROUP = 16
@@ -31,6 +32,8 @@ class FloatMatrix(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+
+    def stored_rows(self, begin: int, end: int) -> Array: ...
 
     def float_rows(self, begin: int, end: int) -> Floats: ...
 
@@ -60,12 +63,12 @@ def find_scales(matrix: FloatMatrix) -> Scales:
     rows, columns = matrix.shape
     group, found = columns, []
     for begin, end in row_blocks((rows, columns)):
-        magnitudes = _magnitudes(matrix, begin, end)
-        smaller = _largest_group(magnitudes, group)
-        if smaller is None:
+        stored = matrix.stored_rows(begin, end)
+        groups = _largest_group(_magnitudes(matrix, stored), group)
+        if groups is None:
             raise CheckpointError(f"{_where(matrix)}: {_not_ternary(matrix)}")
-        group = smaller
-        found.append(magnitudes.reshape(len(magnitudes), columns // group, group).max(axis=2))
+        group, magnitudes = groups
+        found.append(of_bits(magnitudes, stored.dtype))
     scales = np.concatenate([np.repeat(block, columns // group // block.shape[1], axis=1) for block in found])
     return Scales(_one_if_equal(scales), columns)
 
@@ -74,7 +77,7 @@ def require_ternary(matrix: FloatMatrix) -> None:
     """What `find_scales` refuses, by a sample of rows: early, without reading the whole matrix."""
     rows, columns = matrix.shape
     for begin, end in _sample(rows):
-        if _largest_group(_magnitudes(matrix, begin, end), columns) is None:
+        if _largest_group(_magnitudes(matrix, matrix.stored_rows(begin, end)), columns) is None:
             raise CheckpointError(f"{_where(matrix)}: {_not_ternary(matrix)}")
 
 
@@ -92,15 +95,17 @@ def ternary_error(matrix: FloatMatrix) -> float:
     return float(np.sqrt(lost / total)) if total else 0.0
 
 
-def _largest_group(magnitudes: Floats, group: int) -> int | None:
-    """The largest number of columns, at most and a divisor of ``group``, that always have one magnitude."""
+def _largest_group(magnitudes: Bits, group: int) -> tuple[int, Bits] | None:
+    """The largest number of columns, at most and a divisor of ``group``, that always have one magnitude
+    beside zero; and these magnitudes [rows, groups].
+    """
     rows = len(magnitudes)
     candidate: int | None = group
     while candidate is not None:
         parts = magnitudes.reshape(rows, -1, candidate)
-        largest = parts.max(axis=2, keepdims=True)
-        if ((parts == 0) | (parts == largest)).all():
-            return candidate
+        largest = parts.max(axis=2)
+        if ((parts == 0) | (parts == largest[:, :, None])).all():
+            return candidate, largest
         candidate = next(_smaller_groups(candidate), None)
     return None
 
@@ -114,9 +119,9 @@ def _smaller_groups(group: int) -> Iterator[int]:
         size //= 2
 
 
-def _magnitudes(matrix: FloatMatrix, begin: int, end: int) -> Floats:
-    magnitudes = np.abs(matrix.float_rows(begin, end))
-    if not np.isfinite(magnitudes).all():
+def _magnitudes(matrix: FloatMatrix, stored: Array) -> Bits:
+    magnitudes = magnitude_bits(stored)
+    if (magnitudes >= infinity_bits(stored.dtype)).any():
         raise CheckpointError(f"{_where(matrix)}: holds NaN or infinity; the checkpoint is damaged")
     return magnitudes
 

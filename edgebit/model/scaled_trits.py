@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from edgebit.errors import CheckpointError
+from edgebit.model.float_bits import trit_codes
 from edgebit.model.granularity import FloatMatrix, find_scales, require_ternary
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
 from edgebit.model.ternary import Bytes, Floats, PackedTrits, TernaryTensor, pack_codes
@@ -61,7 +62,7 @@ class FloatProducts(ScaledTrits):
         return tuple(self._scales.shape)
 
     def rows(self, begin: int, end: int) -> Bytes:
-        return pack_codes((np.sign(self._stored.float_rows(begin, end)) + 1).astype(np.uint8))
+        return pack_codes(trit_codes(self._stored.stored_rows(begin, end)))
 
 
 class PackedScaledTrits(ScaledTrits):

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.float_bits import widened
 from edgebit.model.foreign import describe, git_lfs_pointer
 from edgebit.model.jsonfile import parse_json, quoted, read_json
 
@@ -66,9 +67,13 @@ class StoredTensor:
             return np.empty(self.shape, DTYPES[self.dtype])
         return np.memmap(self.file, DTYPES[self.dtype], "r", self.offset, self.shape)
 
+    def stored_rows(self, begin: int, end: int) -> Array:
+        """Rows begin..end of a matrix of floats, in whatever type they are stored."""
+        return self.map()[begin:end]
+
     def float_rows(self, begin: int, end: int) -> npt.NDArray[np.float32]:
         """Rows begin..end of a matrix of floats as float32."""
-        return self.map()[begin:end].astype(np.float32)
+        return widened(self.stored_rows(begin, end))
 
 
 class TensorFiles(Mapping[str, StoredTensor]):

@@ -21,13 +21,16 @@ lies on the tie.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.float_bits import infinity_bits, of_bits, trit_codes, widened
 from edgebit.model.tensor_files import FLOAT_DTYPES, StoredTensor
 
 Bytes = npt.NDArray[np.uint8]
@@ -39,8 +42,14 @@ _BLOCK_ELEMENTS = 1 << 21  # 8 MB of float32: what a reader holds at a time
 
 def pack_codes(codes: Bytes) -> Bytes:
     """Codes [N, K] (0, 1, 2; K a multiple of 4) to K-major bytes [N, K/4]."""
-    quads = np.ascontiguousarray(codes).view("<u4")
-    packed: Bytes = (quads | quads >> 6 | quads >> 12 | quads >> 18).astype(np.uint8)
+    return _packed_quads(np.ascontiguousarray(codes).view("<u4"))
+
+
+def _packed_quads(quads: npt.NDArray[np.uint32]) -> Bytes:
+    """Codes in the bytes of words side by side in one: no two of the sum's terms share a bit."""
+    gathered = quads * np.uint32(1 << 24 | 1 << 18 | 1 << 12 | 1 << 6)
+    gathered >>= np.uint32(24)
+    packed: Bytes = gathered.astype(np.uint8)
     return packed
 
 
@@ -126,11 +135,12 @@ class PackedTrits(TernaryTensor):
         while begin < end:
             lane, row = divmod(begin, self._quarter)
             count = min(end - begin, self._quarter - row)
-            codes = (stored[row : row + count] >> np.uint8(2 * lane)) & np.uint8(3)
-            if codes.max() == 3:
-                r, k = np.argwhere(codes == 3)[0]
+            quads = np.ascontiguousarray(stored[row : row + count]).view("<u4") >> np.uint32(2 * lane)
+            quads &= np.uint32(0x03030303)
+            if (quads & (quads >> np.uint32(1)) & np.uint32(0x01010101)).any():
+                r, k = np.argwhere(quads.view(np.uint8) == 3)[0]
                 raise self._error(f"code 3 at row {begin + r}, column {k} is not a trit; the file is damaged")
-            parts.append(pack_codes(codes))
+            parts.append(_packed_quads(quads))
             begin += count
         return np.concatenate(parts)
 
@@ -175,8 +185,7 @@ class MasterWeights(TernaryTensor):
     def _inverse(self) -> np.float32:
         stored = self._weight.map()
         total = sum(
-            float(np.abs(stored[a:b].astype(np.float32)).sum(dtype=np.float64))
-            for a, b in row_blocks(self.shape)
+            float(np.abs(widened(stored[a:b])).sum(dtype=np.float64)) for a, b in row_blocks(self.shape)
         )
         mean = np.float32(total / stored.size)
         if not np.isfinite(mean):
@@ -186,8 +195,18 @@ class MasterWeights(TernaryTensor):
         return np.float32(1) / max(mean, np.float32(1e-5))
 
     def rows(self, begin: int, end: int) -> Bytes:
-        scaled = self._weight.float_rows(begin, end) * self._inverse
-        return pack_codes((np.clip(np.rint(scaled), -1, 1) + 1).astype(np.uint8))
+        stored = self._weight.stored_rows(begin, end)
+        return pack_codes(trit_codes(stored, self._smallest(stored.dtype)))
+
+    def _smallest(self, dtype: np.dtype[Any]) -> int:
+        """The first magnitude that becomes 1: rint(|W|*s) is 0 up to 0.5."""
+        unsigned = np.dtype(f"u{dtype.itemsize}")
+
+        def becomes_one(bits: int) -> bool:
+            magnitude = of_bits(np.array([bits], unsigned), dtype)[0]
+            return bool(np.rint(magnitude * self._inverse) > 0)
+
+        return bisect_left(range(infinity_bits(dtype)), True, key=becomes_one)
 
 
 def read_scale(stored: StoredTensor, is_multiplier: bool) -> np.float32:

@@ -25,6 +25,9 @@ class Matrix:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.values.shape)
 
+    def stored_rows(self, begin: int, end: int) -> Any:
+        return self.values[begin:end]
+
     def float_rows(self, begin: int, end: int) -> Any:
         return self.values[begin:end].astype(np.float32)
 

@@ -58,10 +58,11 @@ class GgufTensor(StoredTensor):
         """A view of the file where the tensor is of plain numbers, a decoded copy of blocks of them."""
         return self.float_rows(0, self.shape[0]) if self.dtype in BLOCK_DECODERS else super().map()
 
-    def float_rows(self, begin: int, end: int) -> npt.NDArray[np.float32]:
+    def stored_rows(self, begin: int, end: int) -> npt.NDArray[Any]:
+        """Of blocks of numbers: decoded, as float32."""
         decode = BLOCK_DECODERS.get(self.dtype)
         if decode is None:
-            return super().float_rows(begin, end)
+            return super().stored_rows(begin, end)
         rows = self.raw().reshape(self.shape[0], -1)[begin:end]
         return decode(rows).reshape(end - begin, self.shape[1])
 

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgebit.errors import CheckpointError
+from edgebit.model.float_bits import trit_codes
 from edgebit.model.gguf.container import GgufTensor
 from edgebit.model.gguf.tensor_types import I2_S, TQ1_0, tensor_type
 from edgebit.model.tensor_files import StoredTensor
@@ -215,7 +216,7 @@ class FloatTrits(TernaryTensor):
     def rows(self, begin: int, end: int) -> Bytes:
         if self._magnitude is None:
             return self._masters.rows(begin, end)
-        return pack_codes((np.sign(self._stored.float_rows(begin, end)) + 1).astype(np.uint8))
+        return pack_codes(trit_codes(self._stored.stored_rows(begin, end)))
 
     @cached_property
     def _magnitude(self) -> np.float32 | None:
