@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,28 @@ def test_equal_input_gives_equal_bytes_whatever_the_folder(tmp_path: Path) -> No
     first = link_fake(host_target(), write_native(tmp_path / "one" / "native"))
     second = link_fake(host_target(), write_native(tmp_path / "a longer folder name" / "native"))
     assert first == second
+
+
+def test_sources_are_compiled_once_until_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the plan is; another header is another source."""
+    compiled: list[str] = []
+    run_zig = link.run_zig
+
+    def noted(work: Path, zig_target: str, arguments: Sequence[str]) -> None:
+        compiled.extend(name for name in arguments if name.endswith(".c"))
+        run_zig(work, zig_target, arguments)
+
+    monkeypatch.setattr(link, "run_zig", noted)
+    native = write_native(tmp_path / "native", source=SOURCE + "\n/* of this test alone */\n")
+    first = link_fake(host_target(), native)
+    other_plan = plan_source(bytes(range(1, 33)))
+    second = link.link_library(host_target(), other_plan, {"fake": [kernel_object(host_target())]}, native)
+    assert compiled == ["model.c", "plan.c", "plan.c"]
+    assert first != second
+    header = native / "edgebit.h"
+    header.write_text(header.read_text() + "/* changed */\n")
+    assert link_fake(host_target(), native) == first
+    assert compiled[3:] == ["model.c", "plan.c"]
 
 
 def test_no_path_of_the_workstation_reaches_the_library(tmp_path: Path) -> None:

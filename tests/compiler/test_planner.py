@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import pytest
+import tvm
+from tvm import relax
 
+from edgebit.compiler import compile as compiling
 from edgebit.compiler.fusion import fuse
 from edgebit.compiler.importer import import_onnx
 from edgebit.compiler.options import CompileOptions
@@ -20,6 +23,7 @@ from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
 from edgebit.graph import OnnxModel, build
 from edgebit.model import open_checkpoint
+from edgebit.progress import SILENT
 from tests.builders import GROUPED, ODD, TINY, Shape, write_checkpoint
 
 
@@ -30,6 +34,27 @@ def planned(model: OnnxModel, context: int = 64) -> tuple[Plan, Weights]:
 
 def tiny(folder: Path, layout: str = "packed", shape: Shape = TINY) -> OnnxModel:
     return build(open_checkpoint(write_checkpoint(folder / "m", layout, shape)))
+
+
+def test_a_graph_is_fused_once_however_often_it_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused = []
+
+    def noted(module: tvm.IRModule) -> relax.Function:
+        fused.append(module)
+        return fuse(module)
+
+    monkeypatch.setattr(compiling, "fuse", noted)
+    models = [tiny(tmp_path / name) for name in ("one", "two")]
+    plans = [
+        compiling._plan_decoder(model, CompileOptions(context=context), SILENT)[0]
+        for model in models
+        for context in (16, 64)
+    ]
+    assert len(fused) == 2
+    assert [each.context for each in plans] == [16, 64, 16, 64]
+    assert plans[:2] == plans[2:]
 
 
 @pytest.mark.parametrize("shape", [TINY, ODD, GROUPED])
