@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import edgebit
-from edgebit.bundle import parse_manifest
+from edgebit.bundle import link, parse_manifest
 from edgebit.compiler import kernels
 from edgebit.emulation import find_emulator
 from edgebit.self_test import UntestedWarning
@@ -23,11 +23,12 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_compiling_twice_and_compiling_the_export_give_equal_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kernels are scheduled and compiled twice: the second time nothing of the first is at hand."""
+    """Kernels and the runtime are compiled twice: the second time nothing of the first is at hand."""
     checkpoint = write_checkpoint(tmp_path / "model", "packed")
     first = files(edgebit.compile(checkpoint, "host", tmp_path / "first"))
     monkeypatch.setenv("EDGEBIT_NO_CACHE", "1")
     kernels._build.cache_clear()
+    link._SOURCES.clear()
     second = files(edgebit.compile(checkpoint, "host", tmp_path / "elsewhere" / "second"))
     edgebit.export(checkpoint, tmp_path / "graph" / "model.onnx")
     third = files(edgebit.compile(tmp_path / "graph" / "model.onnx", "host", tmp_path / "third"))
