@@ -76,6 +76,7 @@ GEMMA3_SEVEN: Mapping[str, Any] = {
     "hidden_size": 256,
     "intermediate_size": 256,
     "num_hidden_layers": 7,
+    "num_attention_heads": 8,
     "num_key_value_heads": 1,
     "head_dim": 64,
     "sliding_window": 20,

@@ -17,6 +17,9 @@ import pytest
 from edgebit.errors import CheckpointError, ConfigError
 from edgebit.graph import build, save
 from edgebit.model import Overrides, open_checkpoint
+from edgebit.model.gguf.keys import ArchitectureKeys
+from edgebit.model.gguf.metadata import Metadata
+from edgebit.model.gguf.model_config import _gemma3
 from tests.families import VOCABULARY, write_family
 from tests.gguf_files import GEMMA3_NAMES, I2_S, Kinds, Recipe, write_gguf
 from tests.graph.running import Runner
@@ -107,11 +110,11 @@ def test_biases_of_a_file_are_added_as_they_are(originals: Mapping[str, Path]) -
 
 def test_a_bias_of_one_layer_alone_is_named(originals: Mapping[str, Path]) -> None:
     original = originals["gemma3"]
-    lone = {"blk.1.attn_q.bias": np.ones(256, np.float32)}
+    lone = {"blk.1.attn_q.bias": np.ones(512, np.float32)}
     path = write_gguf(original, original / "lone.gguf", replace(GEMMA3, vectors=lone))
     with pytest.raises(CheckpointError, match=r"tensor blk\.1\.attn_q\.bias belongs to no gemma3 model"):
         open_checkpoint(path, INT8)
-    every = {"blk.0.attn_q.bias": np.ones(256, np.float32)}
+    every = {"blk.0.attn_q.bias": np.ones(512, np.float32)}
     path = write_gguf(original, original / "first.gguf", replace(GEMMA3, vectors=every))
     with pytest.raises(CheckpointError, match=r"tensor blk\.1\.attn_q\.bias is missing"):
         open_checkpoint(path, INT8)
@@ -133,3 +136,14 @@ def test_what_other_models_of_gemma_have_is_refused(
     path = write_gguf(original, original / "refused.gguf", replace(GEMMA3, metadata=said))
     with pytest.raises(ConfigError, match=complaint):
         open_checkpoint(path, INT8)
+
+
+@pytest.mark.parametrize(("layers", "heads", "head_dim", "scalar"), [(62, 32, 128, 168), (26, 4, 256, 256)])
+def test_scores_are_scaled_by_the_size_of_the_model(
+    layers: int, heads: int, head_dim: int, scalar: int
+) -> None:
+    """As llama.cpp tells Gemma 3 27B, whose config.json says 168, from the others."""
+    sizes = {"block_count": layers, "embedding_length": 5376, "attention.head_count": heads}
+    values = {f"gemma3.{key}": value for key, value in (sizes | {"attention.key_length": head_dim}).items()}
+    keys = ArchitectureKeys(Metadata("m.gguf", values), "gemma3")
+    assert _gemma3(keys)["query_pre_attn_scalar"] == scalar
