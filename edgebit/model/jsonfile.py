@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebit.errors import ConfigError, EdgebitError
+from edgebit.model.foreign import git_lfs_pointer
 
 _MOST_BYTES = 1 << 26
 _MOST_VALUES = 6_000_000
@@ -38,6 +39,9 @@ def read_json_value(path: Path, error: type[EdgebitError] = ConfigError) -> Any:
         content = path.read_bytes()
     except OSError as reason:
         raise error(f"{path}: cannot be read ({reason.strerror or reason})") from None
+    pointer = git_lfs_pointer(content)
+    if pointer is not None:
+        raise error(f"{path}: {pointer}")
     return parse_json_value(content, str(path), error)
 
 

@@ -79,7 +79,11 @@ def test_models_of_other_kinds_are_named(kind: str, tmp_path: Path) -> None:
 
 def test_pointers_of_git_lfs_are_not_the_files(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "model", "packed")
-    for path, source in ((folder / "model.safetensors", folder), (tmp_path / "m.gguf", tmp_path / "m.gguf")):
+    for path, source in (
+        (tmp_path / "m.gguf", tmp_path / "m.gguf"),
+        (folder / "tokenizer.json", folder),
+        (folder / "model.safetensors", folder),
+    ):
         path.write_bytes(LFS)
         with pytest.raises(EdgebitError, match=r"is a pointer of Git LFS, not the file itself; run `git lfs"):
             open_checkpoint(source)
