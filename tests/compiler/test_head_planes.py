@@ -17,7 +17,7 @@ from edgebit.compiler import head_planes
 from edgebit.compiler.head_components import GRID, Components, calibrate
 from edgebit.compiler.head_planes import PlanePacker, PlanesDoNotPay
 from edgebit.errors import CompileError
-from tests.head_reference import Sections, query, screen, sections_of
+from tests.head_reference import Screened, Sections, query, screen, sections_of
 from tests.schedules import canonical
 
 Array = npt.NDArray[Any]
@@ -152,6 +152,24 @@ HIDDEN: dict[str, Callable[[Generator, Array], Array]] = {
 }
 
 
+def drawn_state(kind: str, rng: Generator, table: Array) -> Array:
+    """A state as the final norm leaves it, as wide as the planes."""
+    with np.errstate(over="ignore"):
+        scaled = np.clip(HIDDEN[kind](rng, table), f32(-(2.0**49)), f32(2.0**49))
+    return padded(canonical.round_significant(scaled, 16))
+
+
+def require_certified(result: Screened, table: Array, hidden: Array) -> None:
+    """No logit is outside its bound, where there is one."""
+    with np.errstate(all="ignore"):
+        exact = canonical.lm_head(padded(table), hidden)
+        error = np.abs(exact.astype(np.float64) - result.estimates[: len(table)])
+    certified = np.isfinite(result.uppers[: len(table)])
+    assert (error <= result.bounds[: len(table)])[certified].all()
+    assert (exact <= result.uppers[: len(table)])[certified].all()
+    assert np.isfinite(exact[certified]).all(), "a logit that overflows must survive"
+
+
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(sorted(TABLES)),
@@ -162,20 +180,12 @@ HIDDEN: dict[str, Callable[[Generator, Array], Array]] = {
 def test_no_logit_is_outside_its_bound(kind: str, state: str, shape: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     table = TABLES[kind](rng, *shape)
-    with np.errstate(over="ignore"):
-        scaled = np.clip(HIDDEN[state](rng, table), f32(-(2.0**49)), f32(2.0**49))
-    hidden = padded(canonical.round_significant(scaled, 16))
+    hidden = drawn_state(state, rng, table)
     if not hidden.any():  # a full pass computes these
         return
     sections = packed(table)
     result = screen(sections.first, query(sections, hidden))
-    with np.errstate(all="ignore"):
-        exact = canonical.lm_head(padded(table), hidden)
-        error = np.abs(exact.astype(np.float64) - result.estimates[: len(table)])
-    certified = np.isfinite(result.uppers[: len(table)])
-    assert (error <= result.bounds[: len(table)])[certified].all()
-    assert (exact <= result.uppers[: len(table)])[certified].all()
-    assert np.isfinite(exact[certified]).all(), "a logit that overflows must survive"
+    require_certified(result, table, hidden)
 
 
 def test_screening_leaves_few_rows() -> None:
