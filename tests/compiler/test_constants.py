@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,14 @@ import pytest
 import tvm
 from onnx import helper
 from tvm import relax
+from tvm.script import tirx as T
 
 from edgebit.compiler.general import plan_graph
 from edgebit.compiler.general.constants import fold, neutral
+from edgebit.schedules.default_schedule import BLOCK, default_schedule
+from edgebit.schedules.tier import TIERS
+from tests.schedules.harness import Call, link, same_bits
+from tests.schedules.test_default_schedule import elementwise, inputs
 from tests.tensor_graphs import small_graph
 
 X = relax.Var("x", relax.TensorType([2, 3, 4], "float32"))
@@ -95,3 +101,17 @@ def test_a_shape_that_is_computed_costs_nothing() -> None:
     plan, weights = plan_graph(ir.from_proto(small_graph(nodes, initializers, [2, 3, 4])))
     assert len(plan.run) == 1 and not weights.sections
     assert [tensor.shape for tensor in plan.outputs] == [(2, 12)]
+
+
+def test_functions_of_constants_have_the_bits_of_the_kernels(tmp_path: Path) -> None:
+    """Not those of this machine's libm: the same bytes on every workstation."""
+    x = inputs()
+    nodes = [helper.make_node("Sin", ["c"], ["s"]), helper.make_node("Add", ["x", "s"], ["y"])]
+    plan, weights = plan_graph(ir.from_proto(small_graph(nodes, {"c": x}, x.shape)))
+    assert len(plan.run) == 1
+    (section,) = weights.sections
+    known = np.frombuffer(b"".join(section.chunks()), np.float32).reshape(x.shape)
+    tier = TIERS["sse2"]
+    program = link(lambda: {"sin": default_schedule(tier, elementwise(T.sin))}, tier, tmp_path)
+    units = x.shape[0] * -(-x.shape[1] // BLOCK)
+    same_bits(known, program.run({"x": x, "y": np.zeros_like(x)}, [Call("sin", ["x", "y"], (units, 0))])["y"])

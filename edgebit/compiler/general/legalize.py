@@ -5,6 +5,7 @@ from __future__ import annotations
 import tvm
 from tvm import relax, tirx
 
+from edgebit.compiler.general.known import canonical_constants
 from edgebit.compiler.general.stages import stages_of
 from edgebit.compiler.passes.fuse_linear import FuseLinear
 from edgebit.errors import CompileError
@@ -25,10 +26,11 @@ def legalize(module: tvm.IRModule) -> tvm.IRModule:
         [
             relax.transform.DeadCodeElimination(),
             relax.transform.LegalizeOps(),
-            relax.transform.FoldConstant(),
-            relax.transform.DeadCodeElimination(),
         ]
     )(linear)
+    lowered = tvm.ir.transform.Sequential(
+        [relax.transform.FoldConstant(), relax.transform.DeadCodeElimination()]
+    )(canonical_constants(lowered))
     _check(lowered)
     return tvm.ir.transform.Sequential(
         [
