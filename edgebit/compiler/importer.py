@@ -226,13 +226,20 @@ class Importer:
                 self.values[name] = variable
             else:
                 self.values[name] = relax.const(tvm.runtime.tensor(tensor.numpy()))
-        with self.builder.function("main", variables):
+        try:
+            self._function(variables, output_names)
+        except CompileError:
+            self.builder._end_block()  # one that is left open makes TVM print a second line
+            raise
+        return ImportedGraph(self.builder.get(), parameters)
+
+    def _function(self, variables: Sequence[relax.Var], output_names: Sequence[str]) -> None:
+        with self.builder.function("main", list(variables)):
             with self.builder.dataflow():
                 for node in self.graph:
                     self.node(node)
                 result = self.builder.emit_output(relax.Tuple([self.values[name] for name in output_names]))
             self.builder.emit_func_output(result)
-        return ImportedGraph(self.builder.get(), parameters)
 
     def _input(self, name: str, value: ir.Value) -> relax.Var:
         if value.shape is None or value.dtype is None:
