@@ -6,48 +6,22 @@
    decode_seconds merge_seconds prefill_seconds`. Decode and merge: one token at the end of the context, all layers,
    each with caches of its own, so that they come from memory. Prefill: the last tokens of the context, one layer.
    Seconds are CPU seconds of the slowest thread: what other processes take does not count. */
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <time.h>
+#include "timing.h"
 
-enum { MAX_THREADS = 64, PEAK_TURNS = 100000, PEAK_CHAINS = 12, CHUNK = 128, TILE = 8 };
-enum phase { READ, PEAK, DECODE, MERGE, PREFILL, STOP };
+#include <stdio.h>
+
+enum { PEAK_TURNS = 100000, CHUNK = 128, TILE = 8 };
+enum { READ, PEAK, DECODE, MERGE, PREFILL };
 
 typedef void kernel(void *, void *, void *, void *, void *, void *, void *, void *, int32_t, int32_t, int32_t, int32_t,
                     int32_t, int32_t, int32_t, int32_t);
 extern kernel attention_decode, attention_merge, attention_prefill;
 
-static int threads, layers, group, kv_heads, head_dim, context, tokens, stride;
+static int layers, group, kv_heads, head_dim, context, tokens, stride;
 static size_t cache_bytes, scratch_bytes;
 static uint8_t *caches, *scratch;
 static float *qkv, *partial, *statistics, *out;
-static enum phase phase;
-static double seconds[MAX_THREADS];
-static pthread_barrier_t barrier;
-static volatile uint64_t sink;
 
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-typedef uint64_t line __attribute__((vector_size(64)));
-
-static void read_all(const uint8_t *data, size_t bytes) {
-    line sum[8] = {0};
-    for (const line *p = (const line *)data, *end = (const line *)(data + bytes / 512 * 512); p < end; p += 8)
-        for (int i = 0; i < 8; i++) sum[i] ^= p[i];
-    for (int i = 1; i < 8; i++) sum[0] ^= sum[i];
-    sink = sum[0][0] ^ sum[0][7];
-}
-
-#define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
 #if defined(PEAK_avx512vnni)
 #define MACS 16
 #define MULTIPLY(r) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #r "\n\t"
@@ -61,15 +35,6 @@ static void read_all(const uint8_t *data, size_t bytes) {
 #define MACS 4
 #define MULTIPLY(r) "fmla v" #r ".4s, v30.4s, v31.4s\n\t"
 #endif
-#if defined(__x86_64__)
-#define CLOBBER(r) "xmm" #r,
-#else
-#define CLOBBER(r) "v" #r,
-#endif
-
-static void multiply(void) {
-    for (int turn = 0; turn < PEAK_TURNS; turn++) __asm__ volatile(TWELVE(MULTIPLY)::: TWELVE(CLOBBER) "memory");
-}
 
 static uint8_t *cache(int layer, int side) { return caches + (size_t)(2 * layer + side) * cache_bytes; }
 
@@ -100,43 +65,14 @@ static void prefill(int thread, void *mine) {
                       stride, kv_heads, context);
 }
 
-static void work(int thread) {
+static void perform(int phase, int thread) {
     size_t part = cache_bytes * 2 * (size_t)layers / (size_t)threads / 4096 * 4096;
     void *mine = scratch + (size_t)thread * scratch_bytes;
-    double start = cpu_seconds();
     if (phase == READ) read_all(caches + (size_t)thread * part, part);
-    if (phase == PEAK) multiply();
+    if (phase == PEAK) MULTIPLY_ALL(PEAK_TURNS);
     if (phase == DECODE) decode(thread, mine);
     if (phase == MERGE) merge(thread);
     if (phase == PREFILL) prefill(thread, mine);
-    seconds[thread] = cpu_seconds() - start;
-}
-
-static void *helper(void *thread) {
-    for (;;) {
-        pthread_barrier_wait(&barrier);
-        if (phase == STOP) return NULL;
-        work((int)(intptr_t)thread);
-        pthread_barrier_wait(&barrier);
-    }
-}
-
-static double timed(enum phase what) {
-    phase = what;
-    pthread_barrier_wait(&barrier);
-    work(0);
-    pthread_barrier_wait(&barrier);
-    double slowest = 0;
-    for (int i = 0; i < threads; i++) slowest = seconds[i] > slowest ? seconds[i] : slowest;
-    return slowest;
-}
-
-static void *pages(size_t bytes) {
-    bytes = (bytes + (2 << 20) - 1) >> 21 << 21;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) exit(2);
-    madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
 }
 
 static void allocate(void) {
@@ -163,16 +99,12 @@ int main(int count, char **arguments) {
     cache_bytes = ((size_t)cache + 4095) / 4096 * 4096;
     scratch_bytes = ((size_t)of_thread + 63) / 64 * 64;
     allocate();
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-    pthread_t others[MAX_THREADS];
-    for (int i = 1; i < threads; i++) pthread_create(&others[i], NULL, helper, (void *)(intptr_t)i);
+    start_threads();
     for (int round = 0; round <= rounds; round++) { /* round 0 warms pages, caches and clock */
         double read = timed(READ), peak = timed(PEAK), decoded = timed(DECODE), merged = timed(MERGE);
         printf("%d %.9g %.9g %.9g %.9g %.9g %.9g\n", round, read, peak, (double)PEAK_TURNS * PEAK_CHAINS * MACS * threads,
                decoded, merged, timed(PREFILL));
     }
-    phase = STOP;
-    pthread_barrier_wait(&barrier);
-    for (int i = 1; i < threads; i++) pthread_join(others[i], NULL);
+    stop_threads();
     return 0;
 }

@@ -1,26 +1,22 @@
 /* Times ternary kernels on this processor. Every timing of a kernel stands beside one of what bounds it, taken
-   right before: a plain read loop over the same weights, or the tier's multiply instruction on registers.
+   right before: a plain read loop over the same weights, or the tier's multiply instruction on
+   registers, with the addition to a sum where that is another instruction.
 
    Arguments: threads, rounds, MB of weights, then jobs `kernel:rows:columns:tokens:blocks_per_unit`
    (tokens 0: GEMV). Output: a line `round job kernel_seconds bytes macs read_seconds bytes peak_seconds macs`.
    Weights are never in a cache: each call takes the next matrix of a working set larger than the last level.
    Seconds are CPU seconds of the slowest thread: what other processes take does not count. */
-#define _GNU_SOURCE
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include "timing.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 typedef void (*eb_kernel)(void *, void *, void *, void *, void *, void *, void *, void *, int32_t, int32_t, int32_t,
                           int32_t, int32_t, int32_t, int32_t, int32_t);
 extern const eb_kernel kernels[]; /* generated */
 
-enum { MAX_THREADS = 64, MAX_JOBS = 256, MAX_TOKENS = 96, PEAK_TURNS = 20000, PEAK_CHAINS = 12 };
-enum phase { READ, PEAK, KERNEL, STOP };
+enum { MAX_JOBS = 256, MAX_TOKENS = 96, PEAK_TURNS = 20000 };
+enum { READ, PEAK, KERNEL };
 
 typedef struct {
     int kernel, rows, columns, tokens, unit;
@@ -33,34 +29,12 @@ static int32_t *sums;
 static float *scales, *weight_scales, *out;
 static job jobs[MAX_JOBS], now;
 static size_t position; /* of the next matrix in the weights */
-static int threads;
-static enum phase phase;
-static double seconds[MAX_THREADS];
-static pthread_barrier_t barrier;
-static volatile uint64_t sink;
-
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static size_t matrix_bytes(const job *j) { return (size_t)j->rows * (size_t)j->columns / 4; }
 
 /* Matrices of one timing: all that fit for GEMV, one for GEMM. */
 static size_t matrices(const job *j) { return j->tokens ? 1 : weight_bytes / matrix_bytes(j); }
 
-typedef uint64_t line __attribute__((vector_size(64)));
-
-static void read_weights(const uint8_t *data, size_t bytes) {
-    line sum[8] = {0};
-    for (const line *p = (const line *)data, *end = (const line *)(data + bytes / 512 * 512); p < end; p += 8)
-        for (int i = 0; i < 8; i++) sum[i] ^= p[i];
-    for (int i = 1; i < 8; i++) sum[0] ^= sum[i];
-    sink = sum[0][0] ^ sum[0][7];
-}
-
-#define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
 #if defined(PEAK_avx512vnni)
 #define MACS 64
 #define MULTIPLY(r) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #r "\n\t"
@@ -69,13 +43,13 @@ static void read_weights(const uint8_t *data, size_t bytes) {
 #define MULTIPLY(r) "{vex} vpdpbusd %%ymm14, %%ymm15, %%ymm" #r "\n\t"
 #elif defined(PEAK_avx2)
 #define MACS 32
-#define MULTIPLY(r) "vpmaddubsw %%ymm14, %%ymm15, %%ymm" #r "\n\t"
+#define MULTIPLY(r) "vpmaddubsw %%ymm14, %%ymm15, %%ymm13\n\tvpaddw %%ymm13, %%ymm" #r ", %%ymm" #r "\n\t"
 #elif defined(PEAK_ssse3)
 #define MACS 16
-#define MULTIPLY(r) "pmaddubsw %%xmm15, %%xmm" #r "\n\t"
+#define MULTIPLY(r) "movdqa %%xmm14, %%xmm13\n\tpmaddubsw %%xmm15, %%xmm13\n\tpaddw %%xmm13, %%xmm" #r "\n\t"
 #elif defined(PEAK_sse2)
 #define MACS 8
-#define MULTIPLY(r) "pmaddwd %%xmm15, %%xmm" #r "\n\t"
+#define MULTIPLY(r) "movdqa %%xmm14, %%xmm13\n\tpmaddwd %%xmm15, %%xmm13\n\tpaddd %%xmm13, %%xmm" #r "\n\t"
 #elif defined(PEAK_i8mm)
 #define MACS 32
 #define MULTIPLY(r) ".arch_extension i8mm\n\tsmmla v" #r ".4s, v30.16b, v31.16b\n\t"
@@ -86,16 +60,6 @@ static void read_weights(const uint8_t *data, size_t bytes) {
 #define MACS 8
 #define MULTIPLY(r) "smlal v" #r ".8h, v30.8b, v31.8b\n\t"
 #endif
-#if defined(__x86_64__)
-#define CLOBBER(r) "xmm" #r,
-#else
-#define CLOBBER(r) "v" #r,
-#endif
-
-static void multiply(void) {
-    for (int turn = 0; turn < PEAK_TURNS; turn++) __asm__ volatile(TWELVE(MULTIPLY)::: TWELVE(CLOBBER) "memory");
-}
-
 /* Blocks of 16 rows in units of an epilogue, shared out as the runtime does. */
 static void run_kernel(int thread) {
     int count = now.rows / 16 / now.unit;
@@ -107,40 +71,11 @@ static void run_kernel(int thread) {
                             now.tokens, count * 16, 0, 0, 0, 0);
 }
 
-static void work(int thread) {
+static void perform(int phase, int thread) {
     size_t share = weight_bytes / (size_t)threads / 4096 * 4096;
-    double start = cpu_seconds();
-    if (phase == READ) read_weights(weights + (size_t)thread * share, share);
-    if (phase == PEAK) multiply();
+    if (phase == READ) read_all(weights + (size_t)thread * share, share);
+    if (phase == PEAK) MULTIPLY_ALL(PEAK_TURNS);
     if (phase == KERNEL) run_kernel(thread);
-    seconds[thread] = cpu_seconds() - start;
-}
-
-static void *helper(void *thread) {
-    for (;;) {
-        pthread_barrier_wait(&barrier);
-        if (phase == STOP) return NULL;
-        work((int)(intptr_t)thread);
-        pthread_barrier_wait(&barrier);
-    }
-}
-
-static double timed(enum phase what) {
-    phase = what;
-    pthread_barrier_wait(&barrier);
-    work(0);
-    pthread_barrier_wait(&barrier);
-    double slowest = 0;
-    for (int i = 0; i < threads; i++) slowest = seconds[i] > slowest ? seconds[i] : slowest;
-    return slowest;
-}
-
-static void *pages(size_t bytes) {
-    bytes = (bytes + (2 << 20) - 1) >> 21 << 21;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) exit(2);
-    madvise(p, bytes, MADV_HUGEPAGE);
-    return p;
 }
 
 static void allocate(void) {
@@ -188,14 +123,10 @@ int main(int count, char **arguments) {
         if (sscanf(arguments[i], "%d:%d:%d:%d:%d", &j->kernel, &j->rows, &j->columns, &j->tokens, &j->unit) != 5) return 2;
     }
     allocate();
-    pthread_barrier_init(&barrier, NULL, (unsigned)threads);
-    pthread_t others[MAX_THREADS];
-    for (int i = 1; i < threads; i++) pthread_create(&others[i], NULL, helper, (void *)(intptr_t)i);
+    start_threads();
     for (int i = 0; i < count - 4; i++) report(0, i); /* warm: pages, caches, clock */
     for (int round = 1; round <= rounds; round++)
         for (int i = 0; i < count - 4; i++) report(round, i);
-    phase = STOP;
-    pthread_barrier_wait(&barrier);
-    for (int i = 1; i < threads; i++) pthread_join(others[i], NULL);
+    stop_threads();
     return 0;
 }
