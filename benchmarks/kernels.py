@@ -1,9 +1,10 @@
 """Ternary kernels against what bounds them.
 
 ``python -m benchmarks.kernels [--tier T] [--threads 1,2] [--tokens 1,2] [--json]``: GEMV against a plain read
-loop over the same weights, GEMM against the tier's multiply instruction on registers. kernels.c takes both
-timings one right after the other. A figure is the median over rounds, a share the median of the rounds'
-ratios: a clock or a neighbour that changes between rounds does not count.
+loop over the same weights, GEMM against the tier's multiply instruction on registers (and the addition to a
+sum, where that is another one). kernels.c takes both timings one right after the other. A figure is the
+median over rounds, a share the median of the rounds' ratios: a clock or a neighbour that changes between
+rounds does not count.
 """
 
 from __future__ import annotations

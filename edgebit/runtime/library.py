@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
+from pathlib import Path
+from typing import Dict, List, Tuple
 
 from .errors import RuntimeModelError
 
@@ -132,13 +134,29 @@ FUNCTIONS = {
 }
 
 
+_files: Dict[str, List[Tuple[int, int, int]]] = {}  # path: device, inode and time of each file that was there
+
+
+def _spelling(path: str) -> str:
+    """The path in a form that no other file was loaded by: glibc takes a path that it knows for the file that
+    it loaded from there, though a bundle may have been replaced since.
+    """
+    place = Path(path)
+    status = place.stat()
+    file = (status.st_dev, status.st_ino, status.st_mtime_ns)
+    known = _files.setdefault(path, [])
+    if file not in known:
+        known.append(file)
+    return f"{place.parent}/{'./' * known.index(file)}{place.name}"
+
+
 def bind(path: str) -> ctypes.CDLL:
     """Loads libmodel.so and types its functions.
 
     Raises RuntimeModelError with the loader's reason, or where the library is of another edgebit.
     """
     try:
-        library = ctypes.CDLL(path)
+        library = ctypes.CDLL(_spelling(path))
     except OSError as error:
         raise RuntimeModelError(f"{path} cannot be loaded: {error}") from error
     for name, (result, arguments) in FUNCTIONS.items():
