@@ -4,13 +4,15 @@
 #include "message.h"
 #include "port.h"
 
-/* Pauses before a waiting thread sleeps: some 30 microseconds, the order of one step. At a barrier the budget halves
- * when spinning was in vain and doubles when it was not, so that threads which share a core with others soon sleep.
- * One wait in PROBE_EVERY that end in sleep restores the full budget: when the core is free again, spinning pays. */
+/* Pauses before a waiting thread sleeps: some 80 microseconds. Waking it takes half of that in a virtual machine, and
+ * then the others wait for it at the next barrier: with less patience than that they would sleep there, and threads
+ * would go on waking one another, barrier for barrier. At a barrier the budget halves when spinning was in vain and
+ * doubles when it was not, so that threads which share a core with others soon sleep. One wait in PROBE_EVERY that end
+ * in sleep restores the full budget: when the core is free again, spinning pays. */
 #if defined(__x86_64__)
-enum { SPIN_MOST = 1024 };
+enum { SPIN_MOST = 4096 };
 #else
-enum { SPIN_MOST = 2048 };
+enum { SPIN_MOST = 8192 };
 #endif
 enum { SPIN_AT_BELL = 2 * SPIN_MOST, SPIN_LEAST = 16, PROBE_EVERY = 32 };
 
