@@ -30,7 +30,10 @@ PADDING = 64  # every feature dimension is a multiple of this
 ROWS = 16  # rows of a U16 block
 _ROW_BLOCK = 4096  # rows converted at a time: bounds the memory of a compilation
 
-_FILE_BLOCK = 1 << 22  # bytes
+_FILE_BLOCK = 1 << 22
+"""Bytes read and written at a time. Linux keeps what is written in such blocks, at multiples of them, on huge
+pages, where the file system can (ext4, xfs), and maps them so.
+"""
 _MAGNITUDE, _INFINITY = np.uint16(0x7FFF), np.uint16(0x7F80)  # of bfloat16 bits
 
 Array = npt.NDArray[np.generic]
@@ -92,15 +95,22 @@ class Weights:
 
     def write(self, file: BinaryIO, advance: Callable[[int, int], None] = lambda done, total: None) -> bytes:
         """Write the whole file and return its id: the sha256 of everything after the header."""
-        file.write(bytes(HEADER.size))
         digest = hashlib.sha256()
         written = HEADER.size
+        block = bytearray(HEADER.size)
 
         def put(data: bytes) -> None:
             nonlocal written
             digest.update(data)
-            file.write(data)
             written += len(data)
+            left = memoryview(data)
+            while left:
+                part = left[: _FILE_BLOCK - len(block)]
+                block.extend(part)
+                left = left[len(part) :]
+                if len(block) == _FILE_BLOCK:
+                    file.write(block)
+                    block.clear()
 
         for section in self.sections:
             put(bytes(section.offset - written))
@@ -113,6 +123,7 @@ class Weights:
                     f"expected {section.size}"
                 )
         put(bytes(self.size - written))
+        file.write(block)
         file.seek(0)
         file.write(HEADER.pack(MAGIC, FORMAT, 0, self.size, digest.digest()))
         return digest.digest()

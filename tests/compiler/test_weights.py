@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -118,6 +119,25 @@ def test_the_file_has_aligned_sections_and_the_hash_of_its_content() -> None:
 
 
 CONTENT = {"a": b"abc", "b": bytes(range(200)), "c": b"x" * 64}
+
+
+def test_the_file_is_written_in_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the sections come in; the header goes in at last."""
+    places = []
+
+    class File(io.BytesIO):
+        def write(self, data: Any) -> int:
+            places.append((self.tell(), len(data)))
+            return super().write(data)
+
+    monkeypatch.setattr(layout, "_FILE_BLOCK", 256)
+    pieces = [bytes([i]) * size for i, size in enumerate((1, 300, 255, 256, 700, 64))]
+    weights = Weights()
+    weights.add("s", 1576, lambda: iter(pieces))
+    file = File()
+    weights.write(file)
+    assert places == [*((at, 256) for at in range(0, 1536, 256)), (1536, 128), (0, 64)]
+    assert file.getvalue()[64:1640] == b"".join(pieces)
 
 
 def test_a_section_of_the_wrong_size_is_an_error() -> None:
