@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from classifier import compile_and_compare, export, options, train
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
-from training import compile_and_compare, export, options, train
 
 from edgebit.nn import BitConv2d, BitLinear
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
+from classifier import compile_and_compare, export, options, train
 from speech import LABELS, RATE, SAMPLES, clips
 from torch import Tensor, nn
-from training import compile_and_compare, export, options, train
 
 from edgebit.nn import BitConv2d, BitLinear
 

@@ -54,15 +54,15 @@ def test_digits_are_read_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("sklearn")
-    digits, training = example("digits", monkeypatch), example("training", monkeypatch)
+    digits, classifier = example("digits", monkeypatch), example("classifier", monkeypatch)
     pixels, labels, held_out, expected = digits.images()
     model = digits.trained(pixels, labels, epochs=3)
     with torch.no_grad():
         scores = model(held_out).numpy()
     assert (scores.argmax(1) == expected.numpy()).mean() > 0.9
-    file = training.export(model, held_out[:1], tmp_path / "digits.onnx", "image")
+    file = classifier.export(model, held_out[:1], tmp_path / "digits.onnx", "image")
     here = edgebit.compile(file, "host", tmp_path / "host")
-    compiled = training.ask(here, held_out)
+    compiled = classifier.ask(here, held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.99  # a code may tip where two scores are close
     assert np.median(np.abs(compiled - scores).max(1)) < 1e-4
     assert scores_on_arm64(arm_python, file, held_out[:20], tmp_path) == compiled[:20].tobytes()
@@ -74,7 +74,7 @@ def test_keywords_are_spotted_on_arm64_as_in_torch(
     tmp_path: Path, arm_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("scipy")
-    keywords, training = example("keywords", monkeypatch), example("training", monkeypatch)
+    keywords, classifier = example("keywords", monkeypatch), example("classifier", monkeypatch)
     features = keywords.LogMel()
     samples, labels = keywords.data(450, seed=1)
     model = torch.nn.Sequential(features, keywords.trained(features(samples), labels, epochs=8)).eval()
@@ -82,8 +82,8 @@ def test_keywords_are_spotted_on_arm64_as_in_torch(
     with torch.no_grad():
         scores = model(held_out).numpy()
     assert (scores.argmax(1) == expected.numpy()).mean() > 0.5
-    file = training.export(model, held_out[:1], tmp_path / "keywords.onnx", "samples")
-    compiled = training.ask(edgebit.compile(file, "host", tmp_path / "host"), held_out)
+    file = classifier.export(model, held_out[:1], tmp_path / "keywords.onnx", "samples")
+    compiled = classifier.ask(edgebit.compile(file, "host", tmp_path / "host"), held_out)
     assert np.mean(compiled.argmax(1) == scores.argmax(1)) > 0.95
     assert scores_on_arm64(arm_python, file, held_out[:4], tmp_path) == compiled[:4].tobytes()
 
