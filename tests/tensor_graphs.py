@@ -154,6 +154,29 @@ def taken_apart() -> onnx.ModelProto:
     return model_of(nodes, initializers, values[:2], values[2:])
 
 
+def row_scales() -> onnx.ModelProto:
+    """x [3, 96] → BitLinear 50 → 21 → 33 → y [1, 33], a scale of each output; outputs, rows, one row shared
+    by threads.
+    """
+    generator = np.random.default_rng(17)
+    shapes = {"1": (50, 96), "2": (21, 4), "3": (33, 756)}
+    initializers: dict[str, Array] = {"narrow": np.array([36, 4]), "flat": np.array([1, 756])}
+    for layer, shape in shapes.items():
+        initializers[f"w{layer}"] = packed(generator.integers(-1, 2, shape))
+        initializers[f"s{layer}"] = generator.uniform(0.01, 2, shape[0]).astype(np.float32)
+    domain = operators.DOMAIN
+    nodes = [
+        helper.make_node("BitLinear", ["x", "w1", "s1"], ["a"], name="outputs", domain=domain),
+        helper.make_node("Slice", ["a", "zero", "48", "one"], ["b"]),
+        helper.make_node("Reshape", ["b", "narrow"], ["c"]),
+        helper.make_node("BitLinear", ["c", "w2", "s2"], ["d"], name="rows", domain=domain),
+        helper.make_node("Reshape", ["d", "flat"], ["e"]),
+        helper.make_node("BitLinear", ["e", "w3", "s3"], ["y"], name="row", domain=domain),
+    ]
+    initializers |= {"zero": np.array([0]), "48": np.array([48]), "one": np.array([1])}
+    return small_graph(nodes, initializers, [3, 96])
+
+
 def float_layers() -> onnx.ModelProto:
     """x [3, 96] → ternary products of floats → y [1, 10]: scales of groups, of a matrix, of rows."""
     generator = np.random.default_rng(13)

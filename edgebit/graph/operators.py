@@ -10,7 +10,7 @@ operator              inputs → outputs                              value
 QuantizeActivation    x f32[…,K] → q i8[…,K], s f32[…,1]            s = 127·(1/max(max|x|,1e-5)), rint(x·s)
 UnpackTernary         w u8[N,K/4] → i8[N,K]                         code − 1, four a byte, low bits first
 TernaryMatMulInteger  q i8[…,K], w u8[N,K/4] → i32[…,N]             q · wᵀ, exact
-DequantizeAccumulator acc i32[…,N], s f32[…,1], w_scale f32[1]     acc · (w_scale / s)
+DequantizeAccumulator acc i32[…,N], s f32[…,1], w_scale f32        acc · (w_scale / s)
 BitLinear             x, w, w_scale → f32[…,N]                      the three above in a row
 PoolLast              x f32[B,S,H], mask i64[B,S] → f32[B,H]        the row of the last token that is there
 PoolMean              x f32[B,S,H], mask i64[B,S] → f32[B,H]        mean of the rows of tokens that are there
@@ -18,7 +18,8 @@ Normalize             x f32[…,H] → f32[…,H]                         x / ma
 TernaryMatMul         x f32[…,K], w, w_scale f32 → f32[…,N]         x · (w_scale · w)ᵀ, x as it is
 ====================  ============================================  ========================================
 
-w_scale of TernaryMatMul is [1] for the matrix, [N, 1] for rows or [N, K/g] for groups of g columns.
+w_scale is [1] for the matrix or [N] for its rows; in TernaryMatMul [N, 1] for rows, [N, K/g] for groups of g
+columns.
 """
 
 from __future__ import annotations

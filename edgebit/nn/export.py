@@ -27,7 +27,7 @@ _LARGEST_FILE = 1 << 30  # bytes; protobuf ends at 2 GB: larger weights stand be
 
 @torch.library.custom_op("edgebit::bit_linear", mutates_args=())
 def bit_linear(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
-    """ai.edgebit::BitLinear of packed trits [N, K/4]."""
+    """ai.edgebit::BitLinear of packed trits [N, K/4] and scales [1] or [N]."""
     codes, scale = activation_codes(x)
     return nn.functional.linear(codes, unpack_trits(weight)) * (weight_scale / scale)
 
@@ -39,8 +39,8 @@ def _(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
 
 @torch.library.custom_op("edgebit::ternary_matmul", mutates_args=())
 def ternary_matmul(x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
-    """ai.edgebit::TernaryMatMul of packed trits [N, K/4] and one scale."""
-    return nn.functional.linear(x, unpack_trits(weight)) * weight_scale
+    """ai.edgebit::TernaryMatMul of packed trits [N, K/4] and scales [1] or [N, 1]."""
+    return nn.functional.linear(x, unpack_trits(weight)) * weight_scale.reshape(-1)
 
 
 @ternary_matmul.register_fake
@@ -79,17 +79,18 @@ class _Packed(nn.Module):
     def __init__(self, layer: BitLinear | BitConv2d) -> None:
         super().__init__()
         self.layer = [layer]  # not a submodule: its master weights are not exported
-        trits, multiplier = weight_trits(layer.matrix().detach())
+        self.floats = layer.activation_quantization == "none"
+        trits, multiplier = weight_trits(layer.matrix().detach(), layer.granularity)
+        of_rows = self.floats and layer.granularity == "row"
         self.register_buffer("weight", pack_trits(trits))
-        self.register_buffer("weight_scale", multiplier)
+        self.register_buffer("weight_scale", multiplier[:, None] if of_rows else multiplier)
 
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer[0]
         rows = layer.patches(x) if isinstance(layer, BitConv2d) else x
         if rows.shape[-1] % 4:  # the operator has whole bytes of trits; zeros change neither scale nor sum
             rows = nn.functional.pad(rows, (0, -rows.shape[-1] % 4))
-        floats = layer.activation_quantization == "none"
-        product = torch.ops.edgebit.ternary_matmul if floats else torch.ops.edgebit.bit_linear
+        product = torch.ops.edgebit.ternary_matmul if self.floats else torch.ops.edgebit.bit_linear
         return layer.finish(product(rows, self.weight, self.weight_scale))
 
 

@@ -3,8 +3,8 @@
 Activations are int8 of each row (BitNet b1.58), or floats with ``activation_quantization="none"`` (TriLM).
 
 Weights are float masters while they are trained and are quantised in every forward pass; what is exported is
-the trits. A norm before each layer (RMSNorm, LayerNorm, BatchNorm2d) helps: rows are quantised by their
-largest value.
+the trits and their multipliers: one of a layer, or with ``granularity="row"`` one of each output. A norm
+before each layer (RMSNorm, LayerNorm, BatchNorm2d) helps: rows are quantised by their largest value.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from edgebit.model.families import ACTIVATION_QUANTIZATIONS
 from edgebit.nn.quantize import ternary_linear
 
+GRANULARITIES = ("tensor", "row")
+
 LARGEST_FEATURES = 131072  # of a row: sums of more are not exact in float32
 
 
 class BitLinear(nn.Module):
-    """y = x · Wᵀ + b with W in {-1, 0, 1} times one multiplier, x as int8 of each row or as it is."""
+    """y = x · Wᵀ + b with W in {-1, 0, 1} times a multiplier, x as int8 of each row or as it is."""
 
     def __init__(
         self,
@@ -29,10 +31,11 @@ class BitLinear(nn.Module):
         out_features: int,
         bias: bool = True,
         activation_quantization: str = "int8",
+        granularity: str = "tensor",
     ) -> None:
         super().__init__()
         _check_features(in_features)
-        self.activation_quantization = _known(activation_quantization)
+        self.activation_quantization, self.granularity = _known(activation_quantization, granularity)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = nn.Parameter(torch.empty(out_features, in_features))
@@ -40,7 +43,7 @@ class BitLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(ternary_linear(x, self.matrix(), self.activation_quantization))
+        return self.finish(ternary_linear(x, self.matrix(), self.activation_quantization, self.granularity))
 
     def matrix(self) -> Tensor:
         """The weight as [N, K] of the product."""
@@ -52,7 +55,7 @@ class BitLinear(nn.Module):
 
     def extra_repr(self) -> str:
         shape = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
-        return f"{shape}, activation_quantization={self.activation_quantization!r}"
+        return f"{shape}, {_quantization(self)}"
 
 
 class BitConv2d(nn.Module):
@@ -70,9 +73,10 @@ class BitConv2d(nn.Module):
         padding: int | tuple[int, int] = 0,
         bias: bool = True,
         activation_quantization: str = "int8",
+        granularity: str = "tensor",
     ) -> None:
         super().__init__()
-        self.activation_quantization = _known(activation_quantization)
+        self.activation_quantization, self.granularity = _known(activation_quantization, granularity)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size, self.stride, self.padding = map(_pair, (kernel_size, stride, padding))
@@ -82,7 +86,9 @@ class BitConv2d(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.finish(ternary_linear(self.patches(x), self.matrix(), self.activation_quantization))
+        return self.finish(
+            ternary_linear(self.patches(x), self.matrix(), self.activation_quantization, self.granularity)
+        )
 
     def matrix(self) -> Tensor:
         """The weight as [N, kH · kW · C]: in the order of `patches`."""
@@ -111,7 +117,7 @@ class BitConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         shape = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        bias = f"bias={self.bias is not None}, activation_quantization={self.activation_quantization!r}"
+        bias = f"bias={self.bias is not None}, {_quantization(self)}"
         return f"{shape}, stride={self.stride}, padding={self.padding}, {bias}"
 
 
@@ -119,11 +125,18 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _known(activation_quantization: str) -> str:
-    if activation_quantization not in ACTIVATION_QUANTIZATIONS:
-        known = " or ".join(map(repr, ACTIVATION_QUANTIZATIONS))
-        raise ValueError(f"activation_quantization {activation_quantization!r}: expected {known}")
-    return activation_quantization
+def _known(activation_quantization: str, granularity: str) -> tuple[str, str]:
+    for name, given, known in (
+        ("activation_quantization", activation_quantization, ACTIVATION_QUANTIZATIONS),
+        ("granularity", granularity, GRANULARITIES),
+    ):
+        if given not in known:
+            raise ValueError(f"{name} {given!r}: expected {' or '.join(map(repr, known))}")
+    return activation_quantization, granularity
+
+
+def _quantization(layer: BitLinear | BitConv2d) -> str:
+    return f"activation_quantization={layer.activation_quantization!r}, granularity={layer.granularity!r}"
 
 
 def _check_features(count: int) -> None:

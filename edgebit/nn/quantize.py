@@ -30,20 +30,27 @@ def activation_codes(x: Tensor) -> tuple[Tensor, Tensor]:
     return _Round.apply(x * scale, SMALLEST_CODE, LARGEST_CODE), scale
 
 
-def weight_trits(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Trits (as floats) of a whole weight, and the multiplier [1] that gives them back its size (absmean)."""
-    scale = weight.detach().abs().mean().clamp(min=SMALLEST_SCALE).reciprocal()
-    return _Round.apply(weight * scale, -1, 1), scale.reciprocal().reshape(1)
+def weight_trits(weight: Tensor, granularity: str = "tensor") -> tuple[Tensor, Tensor]:
+    """Trits (as floats) of a weight [N, K], and the multipliers that give them back its size (absmean).
+
+    ``granularity``: "tensor" for one multiplier [1], "row" for one of each row [N].
+    """
+    size = weight.detach().abs()
+    mean = size.mean(-1, keepdim=True) if granularity == "row" else size.mean()
+    scale = mean.clamp(min=SMALLEST_SCALE).reciprocal()
+    return _Round.apply(weight * scale, -1, 1), scale.reciprocal().reshape(-1)
 
 
-def ternary_linear(x: Tensor, weight: Tensor, activation_quantization: str = "int8") -> Tensor:
+def ternary_linear(
+    x: Tensor, weight: Tensor, activation_quantization: str = "int8", granularity: str = "tensor"
+) -> Tensor:
     """``x`` [..., K] float32 times a float master ``weight`` [N, K], both quantised: [..., N].
 
     The values are those of the compiled model, training included: sums of products of codes and trits are
     whole numbers below 2²⁴, which float32 holds exactly, up to K = 131072. With the activation quantisation
     "none" ``x`` stays as it is, and sums differ by the order of their terms.
     """
-    trits, multiplier = weight_trits(weight)
+    trits, multiplier = weight_trits(weight, granularity)
     if activation_quantization == "none":
         return functional.linear(x, trits) * multiplier
     codes, scale = activation_codes(x)

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgebit.compiler.general import plan_graph
 from edgebit.compiler.plan import Space
 from edgebit.errors import CompileError
-from tests.tensor_graphs import float_layers, mlp, small_graph, taken_apart
+from edgebit.graph.operators import DOMAIN
+from tests.tensor_graphs import float_layers, mlp, packed, row_scales, small_graph, taken_apart
 
 
 def test_an_mlp_is_quantised_rows_ternary_products_and_loop_nests() -> None:
@@ -31,6 +32,17 @@ def test_ternary_products_of_floats_have_the_kernels_of_language_models() -> Non
     products = [step for step in plan.run if step.kernel.name.startswith("ternary")]
     assert [step.kernel.name.split("_")[2] for step in products] == ["gemm", "gemm", "gemv"]
     assert [step.units.value for step in products] == [8, 48, 1]
+
+
+def test_a_scale_for_each_output_has_the_kernels_of_language_models() -> None:
+    plan, _ = plan_graph(ir.from_proto(row_scales()))
+    products = [step for step in plan.run if step.kernel.name.startswith("ternary")]
+    assert [step.kernel.name for step in products] == [
+        "ternary_gemm_store_by_row",
+        "ternary_gemm_store_by_row",
+        "ternary_gemv_store_by_row",
+    ]
+    assert [step.units.value for step in products] == [4, 36, 3]  # blocks, rows, blocks
 
 
 def test_rows_that_are_padded_share_no_memory_with_anything() -> None:
@@ -100,6 +112,12 @@ def test_attention_without_a_mask_reads_no_mask() -> None:
             {"i": np.array([0, 7])},
             [2, 4],
             "node row.*indices 0 to 7 of an axis of 2",
+        ),
+        (
+            helper.make_node("BitLinear", ["x", "w", "s"], ["y"], name="groups", domain=DOMAIN),
+            {"w": packed(np.ones((20, 32), np.int8)), "s": np.ones((20, 2), np.float32)},
+            [3, 32],
+            r"node groups: tensor s: \[20, 2\] scales of a matrix \[20, 32\].*expected \[1\] or \[20\]",
         ),
     ],
 )

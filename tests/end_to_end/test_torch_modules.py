@@ -17,9 +17,10 @@ import torch
 
 import edgebit
 from edgebit.host_library import fits_here
+from edgebit.nn import BitConv2d, BitLinear
 from edgebit.schedules.tier import TIERS, tiers_of
 from tests.nn.modules import FEATURES, Attention, text_classifier
-from tests.tensor_graphs import float_layers, taken_apart
+from tests.tensor_graphs import float_layers, row_scales, taken_apart
 
 Array = npt.NDArray[np.generic]
 
@@ -93,6 +94,38 @@ def test_ternary_products_of_floats_have_the_values_of_onnxruntime_and_the_same_
     tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
     said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
     assert said == {found.tobytes().hex()}
+
+
+@pytest.mark.slow
+def test_a_scale_for_each_output_has_the_bits_of_onnxruntime_on_every_tier(tmp_path: Path) -> None:
+    onnx.save(row_scales(), tmp_path / "graph.onnx")
+    inputs: dict[str, Array] = {"x": np.random.default_rng(5).standard_normal((3, 96)).astype(np.float32)}
+    expected = by_onnxruntime(tmp_path / "graph.onnx", inputs)["y"]
+    edgebit.compile(tmp_path / "graph.onnx", "host", tmp_path / "bundle")
+    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
+    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
+    assert said == {expected.tobytes().hex()}
+
+
+@pytest.mark.slow
+def test_layers_with_a_scale_for_each_output_have_the_values_of_torch(tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    module = torch.nn.Sequential(
+        BitConv2d(3, 21, 3, granularity="row"),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.LayerNorm(21 * 36),
+        BitLinear(21 * 36, 37, granularity="row"),
+        BitLinear(37, 10, activation_quantization="none", granularity="row"),
+    ).eval()
+    x = torch.randn(2, 3, 8, 8)
+    file = edgebit.export_torch(module, x, tmp_path / "m.onnx", ["x"], ["y"])
+    with torch.no_grad():
+        expected = module(x).numpy()
+    found = by_edgebit(file, {"x": x.numpy()}, tmp_path / "bundle")["y"]
+    # Roundings of a few units, with these inputs too few to tip a code.
+    assert np.abs(found - expected).max() < 1e-5
+    assert np.abs(found - by_onnxruntime(file, {"x": x.numpy()})["y"]).max() < 1e-5
 
 
 @pytest.mark.slow

@@ -127,12 +127,13 @@ def test_ternary_matmul_does_not_saturate() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_bit_linear_equals_the_contract_bit_for_bit(seed: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 20]))
+def test_bit_linear_equals_the_contract_bit_for_bit(seed: int, scales: int) -> None:
+    """With one scale, and with one of each row."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((2, 3, 64)).astype(np.float32)
     codes = random.integers(0, 3, (20, 64)).astype(np.uint8)
-    scale = random.uniform(0.01, 2, 1).astype(np.float32)
+    scale = random.uniform(0.01, 2, scales).astype(np.float32)
     (y,) = run("BitLinear", [x, pack_codes(codes), scale], [np.float32])
     q, s = quantize(x)
     acc = q.astype(np.int32) @ (codes.astype(np.int32) - 1).T

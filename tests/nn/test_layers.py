@@ -27,13 +27,14 @@ def quantized_rows(x: Floats) -> tuple[Floats, Floats]:
     return np.clip(np.rint(x * scale), -128, 127).astype(np.float32), scale
 
 
-def product(x: Floats, weight: Floats) -> Floats:
+def product(x: Floats, weight: Floats, granularity: str = "tensor") -> Floats:
     codes, scale = quantized_rows(x)
-    size = np.maximum(np.abs(weight).astype(np.float32).mean(dtype=np.float32), np.float32(1e-5))
+    mean = np.abs(weight).mean(-1 if granularity == "row" else None, np.float32, keepdims=True)
+    size = np.maximum(mean, np.float32(1e-5))
     weight_scale = np.float32(1) / size
     trits = np.clip(np.rint(weight * weight_scale), -1, 1)
     accumulator = codes.astype(np.int32) @ trits.astype(np.int32).T
-    return accumulator.astype(np.float32) * ((np.float32(1) / weight_scale) / scale)
+    return accumulator.astype(np.float32) * ((np.float32(1) / weight_scale).reshape(1, 1, -1) / scale)
 
 
 def test_codes_are_those_of_the_reciprocal_and_of_ties_to_even() -> None:
@@ -43,11 +44,12 @@ def test_codes_are_those_of_the_reciprocal_and_of_ties_to_even() -> None:
     assert np.array_equal(codes.numpy(), expected) and np.array_equal(scale.numpy(), expected_scale)
 
 
-def test_bit_linear_has_the_values_of_the_specification_in_training_too() -> None:
+@pytest.mark.parametrize("granularity", ["tensor", "row"])
+def test_bit_linear_has_the_values_of_the_specification_in_training_too(granularity: str) -> None:
     torch.manual_seed(1)
-    layer = BitLinear(40, 24, bias=False)
+    layer = BitLinear(40, 21, bias=False, granularity=granularity)
     x = torch.randn(3, 7, 40)
-    expected = product(x.numpy(), layer.weight.detach().numpy())
+    expected = product(x.numpy(), layer.weight.detach().numpy(), granularity)
     for mode in (layer.train(), layer.eval()):
         assert np.abs(mode(x).detach().numpy() - expected).max() <= 1e-6 * np.abs(expected).max()
 
@@ -94,6 +96,8 @@ def test_activations_stay_floats_where_they_are_not_quantised() -> None:
     assert torch.allclose(layer.weight.grad, x.detach().sum(0).expand(9, 30), atol=1e-5)
     with pytest.raises(ValueError, match="'float': expected 'int8' or 'none'"):
         BitLinear(30, 9, activation_quantization="float")
+    with pytest.raises(ValueError, match="granularity 'group': expected 'tensor' or 'row'"):
+        BitConv2d(3, 9, 3, granularity="group")
 
 
 def test_trits_are_packed_low_bits_first() -> None:

@@ -20,7 +20,7 @@ from edgebit.compiler.group_scales import group_scales
 from edgebit.compiler.memory import align
 from edgebit.compiler.plan import COUNT, Argument, KernelInstance, Scalar, Space, constant
 from edgebit.compiler.sections import Sections
-from edgebit.compiler.weights import PADDING, ROWS, pad
+from edgebit.compiler.weights import PADDING, ROWS, Packed, pad
 from edgebit.errors import CompileError
 from edgebit.schedules.rows import copy_rows
 
@@ -72,7 +72,7 @@ def add_codes(steps: Steps, label: str, x: Value) -> Codes:
 
 
 def add_linear(steps: Steps, label: str, codes: Codes, weight: relax.Var, weight_scale: relax.Var) -> Value:
-    """Codes times a ternary matrix, rescaled: float32 [..., N].
+    """Codes times a ternary matrix whose scale is of it ([1]) or of its rows ([N]): float32 [..., N].
 
     Threads share the rows where there are many, as in a convolution, the outputs otherwise.
     """
@@ -81,7 +81,7 @@ def add_linear(steps: Steps, label: str, codes: Codes, weight: relax.Var, weight
     blocks = out_width // ROWS
     out = steps.dense(f"{label}.padded", [*codes.shape[:-1], out_width], "float32")
     section = steps.sections.weights.add(matrix.name, *layout.stacked([matrix]))
-    scales = steps.sections.block_scales(matrix.name, [weight_scale], [blocks], blocks)
+    epilogue, scales = _scales_of_blocks(steps, label, weight_scale, matrix)
     weights = Argument(Space.WEIGHTS, section)
     lines = constant(pad(codes.features) // ROWS)
     if codes.rows > blocks:
@@ -94,19 +94,20 @@ def add_linear(steps: Steps, label: str, codes: Codes, weight: relax.Var, weight
             _by(out.operand, out_width * _F32),
         ]
         scalars = [constant(blocks), lines, COUNT, constant(out_width)]
-        steps.add(label, KernelInstance("ternary_gemm_store"), codes.rows, operands, scalars, _TOKENS)
+        gemm = KernelInstance(f"ternary_gemm_{epilogue}")
+        steps.add(label, gemm, codes.rows, operands, scalars, _TOKENS)
     else:
         operands = [
             replace(weights, unit_stride=ROWS * pad(codes.features) // 4),
             codes.codes,
             codes.sums,
             codes.scales,
-            replace(scales, unit_stride=_F32),
+            scales,
             _by(out.operand, ROWS * _F32),
         ]
         scalars = [COUNT, lines, constant(codes.rows), constant(out_width)]
         product = "gemv" if codes.rows == 1 else "gemm"
-        steps.add(label, KernelInstance(f"ternary_{product}_store"), blocks, operands, scalars)
+        steps.add(label, KernelInstance(f"ternary_{product}_{epilogue}"), blocks, operands, scalars)
     return _unpadded(steps, label, out, matrix.rows)
 
 
@@ -144,6 +145,27 @@ def add_float_linear(steps: Steps, label: str, x: Value, weight: relax.Var, weig
             scalars = [COUNT, *lines, constant(x.rows), constant(out_width)]
             steps.add(label, KernelInstance("ternary_float_gemm_store"), blocks, operands, scalars)
     return _unpadded(steps, label, out, matrix.rows)
+
+
+def _scales_of_blocks(
+    steps: Steps, label: str, weight_scale: relax.Var, matrix: Packed
+) -> tuple[str, Argument]:
+    """An epilogue, and its scales: float32 [blocks], or [blocks][16 rows] where rows have their own."""
+    blocks = align(matrix.rows, ROWS) // ROWS
+    if not steps.sections.has_row_scales(weight_scale):
+        one = steps.sections.block_scales(matrix.name, [weight_scale], [blocks], blocks)
+        return "store", replace(one, unit_stride=_F32)
+    shape = [int(size) for size in weight_scale.ty.shape.values]
+    if shape != [matrix.rows]:
+        raise CompileError(
+            f"node {label}: tensor {steps.sections.name(weight_scale)}: {shape} scales of a matrix "
+            f"[{matrix.rows}, {matrix.columns}] that int8 meets, expected [1] or [{matrix.rows}]; scales of "
+            "groups of columns go with floats (TernaryMatMul)"
+        )
+    scales = steps.sections.matrix_scales(weight_scale, matrix)
+    made = group_scales([scales], False, blocks)
+    offset = steps.sections.weights.add(f"{matrix.name}.group_scale", made.size, made.chunks)
+    return "store_by_row", Argument(Space.WEIGHTS, offset, unit_stride=ROWS * _F32)
 
 
 def _padded(steps: Steps, label: str, x: Value) -> Operand:
