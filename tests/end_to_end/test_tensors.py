@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import subprocess
 import sys
 from array import array
@@ -26,20 +25,12 @@ from edgebit.runtime.bench_conditions import available_cpus
 from edgebit.runtime.doctor import examine
 from edgebit.runtime.table import text_of
 from edgebit.schedules.tier import TIERS, tiers_of
+from tests.end_to_end.tensor_runs import bits
 from tests.tensor_graphs import everything, mlp, model_of
 
 Floats = npt.NDArray[np.float32]
 IMAGES: Floats = np.random.default_rng(3).standard_normal((2, 3, 8, 8)).astype(np.float32)
 ROWS: Floats = np.random.default_rng(4).standard_normal((3, 20)).astype(np.float32)
-
-# Prints the tier and the bits of all outputs; runs under every Python.
-PROGRAM = """
-import sys; sys.path.insert(0, sys.argv[1])
-from edgebit_runtime import load
-with load(sys.argv[1], threads=int(sys.argv[2])) as model:
-    outputs = model.run(bytes.fromhex(sys.argv[3]))
-    print(model.info.tier, b"".join(value.tobytes() for value in outputs.values()).hex())
-"""
 
 
 @pytest.fixture(scope="session")
@@ -82,29 +73,11 @@ def test_a_ternary_model_has_the_bits_of_onnxruntime(tiny: Path) -> None:
 def test_bits_are_the_same_on_every_tier_and_with_every_number_of_threads(classifier: Path) -> None:
     tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
     runs = [(tier, threads) for tier in tiers for threads in (1, 3)]
-    said = [run_program(classifier, threads, IMAGES, EDGEBIT_TIER=tier) for tier, threads in runs]
-    assert [line.split()[0] for line in said] == [tier for tier, _ in runs]
-    assert len({line.split()[1] for line in said}) == 1
-
-
-def run_program(bundle: Path, threads: int, inputs: Floats, **environment: str) -> str:
-    command = [sys.executable, "-c", PROGRAM, str(bundle), str(threads), inputs.tobytes().hex()]
-    return subprocess.run(
-        command, env={**os.environ, **environment}, capture_output=True, text=True, check=True
-    ).stdout
-
-
-@pytest.mark.slow
-@pytest.mark.arm
-def test_arm64_gives_the_same_bits(tiny: Path, tmp_path: Path, arm_python: Path) -> None:
-    bundle = edgebit.compile(tiny.parent / "mlp.onnx", "arm64", tmp_path / "bundle")
-    here = run_program(tiny, 1, ROWS).split()[1]
-    for cpu in ("cortex-a53", "max"):
-        command = [str(arm_python), "-c", PROGRAM, str(bundle), "2", ROWS.tobytes().hex()]
-        done = subprocess.run(
-            command, env={**os.environ, "EB_CPU": cpu}, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.split()[1] == here
+    said = [
+        bits(sys.executable, classifier, {"x": IMAGES}, threads, EDGEBIT_TIER=tier) for tier, threads in runs
+    ]
+    assert [tier for tier, _ in said] == [tier for tier, _ in runs]
+    assert len({values for _, values in said}) == 1
 
 
 def test_indices_are_counted_from_the_end_and_held_inside_the_axis(tmp_path: Path) -> None:

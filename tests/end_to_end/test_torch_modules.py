@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
@@ -19,19 +15,9 @@ import edgebit
 from edgebit.host_library import fits_here
 from edgebit.nn import BitConv2d, BitLinear
 from edgebit.schedules.tier import TIERS, tiers_of
+from tests.end_to_end.tensor_runs import Array, bits
 from tests.nn.modules import FEATURES, Attention, text_classifier
 from tests.tensor_graphs import float_layers, row_scales, taken_apart
-
-Array = npt.NDArray[np.generic]
-
-# Prints the tier and the bits of all outputs; runs under every Python.
-PROGRAM = """
-import json, sys; sys.path.insert(0, sys.argv[1])
-from edgebit_runtime import load
-with load(sys.argv[1], threads=int(sys.argv[2])) as model:
-    outputs = model.run({name: bytes.fromhex(data) for name, data in json.loads(sys.argv[3]).items()})
-    print(model.info.tier, b"".join(value.tobytes() for value in outputs.values()).hex())
-"""
 
 
 def by_onnxruntime(file: Path, inputs: dict[str, Array]) -> dict[str, Array]:
@@ -45,13 +31,12 @@ def by_edgebit(file: Path, inputs: dict[str, Array], bundle: Path) -> dict[str, 
         return {name: np.array(value) for name, value in model.run(inputs).items()}
 
 
-def bits(bundle: Path, inputs: dict[str, Array], tier: str, threads: int) -> str:
-    given = json.dumps({name: value.tobytes().hex() for name, value in inputs.items()})
-    command = [sys.executable, "-c", PROGRAM, str(bundle), str(threads), given]
-    environment = {**os.environ, "EDGEBIT_TIER": tier}
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    assert said[0] == tier
-    return said[1]
+def on_every_tier(bundle: Path, inputs: dict[str, Array]) -> set[str]:
+    """The bits of all outputs."""
+    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
+    runs = [bits(sys.executable, bundle, inputs, 3, EDGEBIT_TIER=tier) for tier in tiers]
+    assert [tier for tier, _ in runs] == tiers
+    return {said for _, said in runs}
 
 
 @pytest.mark.slow
@@ -67,9 +52,7 @@ def test_a_transformer_has_the_values_of_torch_and_the_same_bits_on_every_tier(t
     # Roundings of a few units, with these inputs too few to tip a code.
     assert np.abs(found - expected).max() < 1e-5
     assert np.abs(found - by_onnxruntime(file, inputs)["scores"]).max() < 1e-5
-    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
-    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
-    assert said == {found.tobytes().hex()}
+    assert on_every_tier(tmp_path / "bundle", inputs) == {found.tobytes().hex()}
 
 
 @pytest.mark.slow
@@ -91,9 +74,7 @@ def test_ternary_products_of_floats_have_the_values_of_onnxruntime_and_the_same_
     expected = by_onnxruntime(tmp_path / "graph.onnx", inputs)["y"]
     found = by_edgebit(tmp_path / "graph.onnx", inputs, tmp_path / "bundle")["y"]
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
-    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
-    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
-    assert said == {found.tobytes().hex()}
+    assert on_every_tier(tmp_path / "bundle", inputs) == {found.tobytes().hex()}
 
 
 @pytest.mark.slow
@@ -102,9 +83,7 @@ def test_a_scale_for_each_output_has_the_bits_of_onnxruntime_on_every_tier(tmp_p
     inputs: dict[str, Array] = {"x": np.random.default_rng(5).standard_normal((3, 96)).astype(np.float32)}
     expected = by_onnxruntime(tmp_path / "graph.onnx", inputs)["y"]
     edgebit.compile(tmp_path / "graph.onnx", "host", tmp_path / "bundle")
-    tiers = [tier.name for tier in tiers_of("x86_64") if fits_here(TIERS[tier.name])]
-    said = {bits(tmp_path / "bundle", inputs, tier, threads=3) for tier in tiers}
-    assert said == {expected.tobytes().hex()}
+    assert on_every_tier(tmp_path / "bundle", inputs) == {expected.tobytes().hex()}
 
 
 @pytest.mark.slow
