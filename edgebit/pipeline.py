@@ -15,6 +15,7 @@ from edgebit.errors import GraphError, TokenizerError, UsageError
 from edgebit.graph import OnnxModel, build, load, save, with_matmulnbits
 from edgebit.graph.dimensions import fix_dimensions
 from edgebit.model import AS_THE_FILE_SAYS, Overrides, builtin_model, open_checkpoint
+from edgebit.model.hub import GGUF_SUFFIX
 from edgebit.model.jsonfile import parse_json
 from edgebit.progress import SILENT, Progress
 
@@ -165,6 +166,11 @@ def open_graph(model: str | Path | None, overrides: Overrides = AS_THE_FILE_SAYS
         if overrides.describe():
             raise UsageError(f"{model}: {', '.join(overrides.describe())} is for checkpoints, not for graphs")
         return load(model)
+    if model is not None and Path(model).is_file() and Path(model).suffix != GGUF_SUFFIX:
+        raise UsageError(
+            f"{model}: is a file, expected a checkpoint folder, a .gguf or .onnx file, or a repo id like "
+            "owner/name"
+        )
     return build(open_checkpoint(model if model is not None else builtin_model(), overrides))
 
 

@@ -77,6 +77,14 @@ def test_a_bad_checkpoint_is_one_line_and_changes_nothing(kind: str, run: Run, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "old", "runtime"]
 
 
+def test_a_file_that_is_no_model_is_told_every_kind_that_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# a model")
+    for command in ("compile", "export", "inspect"):
+        arguments = [tmp_path / "README.md", *(["-o", tmp_path / "out"] if command != "inspect" else [])]
+        assert_one_line(run(command, *arguments), "README.md", "folder", ".gguf", ".onnx", "repo id")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_operator_of_a_graph_is_named_with_its_node(run: Run, tmp_path: Path) -> None:
     graph = edgebit.export(write_checkpoint(tmp_path / "model", "packed"), tmp_path / "graph" / "model.onnx")
     model = onnx.load(graph, load_external_data=False)
