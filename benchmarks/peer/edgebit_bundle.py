@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peer.session import Floats
-from edgebit.runtime.engine import Engine, Sampling
+from edgebit.runtime.engine import Engine
+from edgebit.runtime.sampling import Sampling
 
 
 class BundleSession:

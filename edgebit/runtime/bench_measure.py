@@ -9,8 +9,9 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from .bench_conditions import free_bytes, last_level_cache, resident_bytes
 from .bench_plan import PlanFacts
-from .engine import Engine, Sampling
+from .engine import Engine
 from .errors import ContextFullError, RuntimeModelError
+from .sampling import Sampling
 from .stats import HeadStats, SpeculationStats
 
 Progress = Callable[[str], None]
@@ -109,7 +110,7 @@ def prompt_tokens(engine: Engine, count: int) -> List[int]:
     while len(tokens) < count:
         state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
         token = (state >> 33) % engine.info.vocab_size
-        if not engine.is_special(token) and not engine.is_stop(token):
+        if not engine.text.is_special(token) and not engine.text.is_stop(token):
             tokens.append(token)
     return tokens
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import List, Sequence
 
-from .engine import Engine, Sampling
+from .engine import Engine
+from .sampling import Sampling
 
 
 class Context:

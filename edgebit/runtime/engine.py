@@ -7,30 +7,30 @@ import os
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
+from .arguments import is_whole
 from .errors import ContextFullError, RuntimeModelError
 from .library import (
-    ADD_BOS,
-    ADD_EOS,
     ERROR_CONTEXT,
     MESSAGE_SIZE,
-    PARSE_SPECIAL,
     HeadStatsStruct,
     Info,
-    SamplingStruct,
     SpeculationStatsStruct,
     StepTime,
     TensorInfoStruct,
     bind,
 )
+from .sampling import Sampling
 from .stats import HeadStats, SpeculationStats
 from .tensors import FORMATS, TensorInfo
+from .text import Text, check_ids, sentence
+from .turn import Turn, in_turn
 
 LIBRARY = "libmodel.so"
 DECODE, PREFILL, HEAD, RUN = 0, 1, 2, 3  # phases of the plan
 MOST_AT_ONCE = 8  # tokens that one call of `generate` gives
-LARGEST_INT32 = 2**31 - 1
+MOST_THREADS = 256
 TASK_GENERATE, TASK_EMBED, TASK_RUN = "generate", "embed", "run"
 TASKS = (TASK_GENERATE, TASK_EMBED, TASK_RUN)  # in the order of enum eb_task
 
@@ -54,27 +54,6 @@ class ModelInfo:
     outputs: Tuple[TensorInfo, ...] = ()
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen. temperature 0: the most likely one."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise RuntimeModelError(f"temperature {self.temperature}: expected a number from 0 up")
-        if not 0 <= self.top_k <= LARGEST_INT32:
-            raise RuntimeModelError(f"top_k {self.top_k}: expected 0 (all tokens) or more")
-        if not 0 < self.top_p <= 1:
-            raise RuntimeModelError(f"top_p {self.top_p}: expected a number above 0, up to 1")
-        if not 0 <= self.min_p <= 1:
-            raise RuntimeModelError(f"min_p {self.min_p}: expected a number from 0 (all tokens) to 1")
-
-
 class Engine:
     """libmodel.so of a bundle folder with one session. Raises RuntimeModelError with the native sentence."""
 
@@ -82,16 +61,19 @@ class Engine:
         """`library`: another build of the same model's than the one in the folder."""
         self._model: Optional[int] = None
         self._session: Optional[int] = None
+        self.turn = Turn()
+        check_threads(threads)
         self._library = bind(str(library or folder.resolve() / LIBRARY))
         message = ctypes.create_string_buffer(MESSAGE_SIZE)
         self._model = self._library.eb_open(os.fsencode(folder), message, MESSAGE_SIZE)
         if not self._model:
-            raise RuntimeModelError(_sentence(message))
+            raise RuntimeModelError(sentence(message))
         self._session = self._library.eb_session_open(self._model, threads or 0, message, MESSAGE_SIZE)
         if not self._session:
             self.close()
-            raise RuntimeModelError(_sentence(message))
+            raise RuntimeModelError(sentence(message))
         self.info = self._read_info()
+        self.text = Text(self._library, self._open_model, self.info.vocab_size, self.turn)
 
     def _read_info(self) -> ModelInfo:
         info = Info()
@@ -122,6 +104,7 @@ class Engine:
             found.append(TensorInfo(info.name.decode("utf-8"), list(FORMATS)[info.dtype], shape))
         return tuple(found)
 
+    @in_turn
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""
         session, model = self._session, self._model
@@ -141,6 +124,12 @@ class Engine:
             raise RuntimeModelError("the model is closed")
         return self._session
 
+    def _open_model(self) -> int:
+        """The model's handle."""
+        if not self._model:
+            raise RuntimeModelError("the model is closed")
+        return self._model
+
     # ---- evaluation ------------------------------------------------------------------------------
 
     def _check(self, code: int) -> int:
@@ -149,14 +138,17 @@ class Engine:
         sentence = self._library.eb_session_error(self._open()).decode("utf-8", "replace")
         raise (ContextFullError if code == ERROR_CONTEXT else RuntimeModelError)(sentence)
 
+    @in_turn
     def evaluate(self, ids: Sequence[int]) -> None:
         """Appends tokens; the logits of the last one are ready for `sample` afterwards."""
         self._check(self._library.eb_evaluate(self._open(), self._ids(ids), len(ids)))
 
+    @in_turn
     def append(self, ids: Sequence[int]) -> None:
         """Appends tokens without logits."""
         self._check(self._library.eb_append(self._open(), self._ids(ids), len(ids)))
 
+    @in_turn
     def evaluate_all(self, ids: Sequence[int]) -> memoryview[float]:
         """Appends tokens; float32 logits [len(ids), vocab_size] of each."""
         shape = [len(ids), self.info.vocab_size]
@@ -166,6 +158,7 @@ class Engine:
         del place
         return memoryview(rows).cast("f", shape)
 
+    @in_turn
     def embed(self, ids: Sequence[int]) -> array[float]:
         """The embedding of a text: hidden_size float32 numbers, together of length 1."""
         embedding = array("f", bytes(4 * self.info.hidden_size))
@@ -173,6 +166,7 @@ class Engine:
         self._check(self._library.eb_embed(self._open(), self._ids(ids), len(ids), place))
         return embedding
 
+    @in_turn
     def run(self, inputs: Sequence[bytes]) -> List[bytearray]:
         """The outputs of a graph, dense, for the bytes of its inputs, each of the size it should have."""
         outputs = [bytearray(info.size) for info in self.info.outputs]
@@ -186,6 +180,7 @@ class Engine:
         self._check(self._library.eb_run(self._open(), *pointers))
         return outputs
 
+    @in_turn
     def logits(self) -> bytes:
         """float32 logits [vocab_size] of the token evaluated last, as they lie in memory."""
         place = self._library.eb_logits(self._open())
@@ -194,15 +189,19 @@ class Engine:
         return ctypes.string_at(place, 4 * self.info.vocab_size)
 
     @property
+    @in_turn
     def position(self) -> int:
         return int(self._library.eb_position(self._open()))
 
+    @in_turn
     def rewind(self, position: int) -> None:
         self._check(self._library.eb_rewind(self._open(), position))
 
+    @in_turn
     def sample(self, sampling: Sampling) -> int:
-        return self._check(self._library.eb_sample(self._open(), _native(sampling)))
+        return self._check(self._library.eb_sample(self._open(), sampling.native()))
 
+    @in_turn
     def generate(
         self, token: int, sampling: Sampling, speculate: bool, most: int = MOST_AT_ONCE
     ) -> List[int]:
@@ -210,20 +209,22 @@ class Engine:
 
         With `speculate` there may be several: the same ones that would be sampled one by one.
         """
-        self._check_ids([token])
+        check_ids([token], self.info.vocab_size)
         most = min(most, MOST_AT_ONCE)
         tokens = (ctypes.c_int32 * most)()
         count = self._check(
-            self._library.eb_generate(self._open(), token, _native(sampling), speculate, tokens, most)
+            self._library.eb_generate(self._open(), token, sampling.native(), speculate, tokens, most)
         )
         return tokens[:count]
 
     # ---- speed -----------------------------------------------------------------------------------
 
+    @in_turn
     def profile(self, on: bool) -> None:
         """Times every step from now on, from zero; or stops."""
         self._library.eb_profile(self._open(), on)
 
+    @in_turn
     def step_times(self, phase: int) -> List[Tuple[int, float]]:
         """(calls, seconds) of each step of a phase (DECODE, PREFILL, HEAD) since `profile(True)`."""
         count = self._check(self._library.eb_profile_times(self._open(), phase, None, 0))
@@ -231,19 +232,23 @@ class Engine:
         self._check(self._library.eb_profile_times(self._open(), phase, times, count))
         return [(time.calls, time.nanoseconds * 1e-9) for time in times]
 
+    @in_turn
     def read_weights(self, offset: int, size: int, times: int) -> float:
         """Seconds in which all threads together read a part of weights.bin `times` times."""
         return self._check(self._library.eb_read_weights(self._open(), offset, size, times)) * 1e-9
 
+    @in_turn
     def read_memory(self, size: int, times: int) -> float:
         """Seconds in which all threads together read `size` bytes of new memory `times` times."""
         return self._check(self._library.eb_read_memory(self._open(), size, times)) * 1e-9
 
+    @in_turn
     def speculation_stats(self) -> SpeculationStats:
         stats = SpeculationStatsStruct()
         self._library.eb_session_speculation_stats(self._open(), stats)
         return SpeculationStats(stats.passes, stats.tokens, stats.drafted, stats.accepted)
 
+    @in_turn
     def head_stats(self) -> HeadStats:
         stats = HeadStatsStruct()
         self._library.eb_session_head_stats(self._open(), stats)
@@ -257,94 +262,13 @@ class Engine:
             refined_rows=stats.refined_rows,
         )
 
-    # ---- text ------------------------------------------------------------------------------------
-
-    def tokenize(self, text: str, add_bos: bool, special: bool, add_eos: bool = False) -> List[int]:
-        self._open()
-        data = text.encode("utf-8", "replace")
-        flags = (ADD_BOS * add_bos) | (ADD_EOS * add_eos) | (PARSE_SPECIAL * special)
-        capacity = len(data) + 8
-
-        def call(ids: Any, room: int) -> int:
-            return int(self._library.eb_tokenize(self._model, data, len(data), flags, ids, room))
-
-        return _collect(call, capacity, lambda: "the text cannot be tokenized: this model has no tokenizer")
-
-    def chat_tokens(self, messages: Sequence[Tuple[str, str]], generation_prompt: bool) -> List[int]:
-        """Tokens of (role, content) messages in the model's chat format."""
-        self._open()
-        for role, content in messages:
-            if "\0" in role or "\0" in content:
-                raise RuntimeModelError("a message contains a NUL character")
-        count = len(messages)
-        roles = (ctypes.c_char_p * count)(*[role.encode("utf-8", "replace") for role, _ in messages])
-        contents = (ctypes.c_char_p * count)(*[text.encode("utf-8", "replace") for _, text in messages])
-        message = ctypes.create_string_buffer(MESSAGE_SIZE)
-
-        def call(ids: Any, room: int) -> int:
-            return int(
-                self._library.eb_chat_tokens(
-                    self._model, roles, contents, count, generation_prompt, ids, room, message, MESSAGE_SIZE
-                )
-            )
-
-        capacity = sum(len(text) for text in contents if text) + 32 * (count + 1)
-        return _collect(call, capacity, lambda: _sentence(message))
-
-    def token_bytes(self, token: int, begins: bool = False) -> bytes:
-        """The bytes of one token: not always whole characters. begins: a text begins with it; then without
-        the space that some tokenizers put in front of a text.
-        """
-        self._check_ids([token])
-        library = self._library
-        function = library.eb_first_token_bytes if begins else library.eb_token_bytes
-        room = 64
-        while True:
-            data = ctypes.create_string_buffer(room)
-            needed = int(function(self._model, token, data, room))
-            if needed < 0:
-                raise RuntimeModelError(f"token {token} has no text: this model has no tokenizer")
-            if needed <= room:
-                return data.raw[:needed]
-            room = needed
-
-    def is_stop(self, token: int) -> bool:
-        self._check_ids([token])
-        return bool(self._library.eb_is_stop(self._model, token))
-
-    def is_special(self, token: int) -> bool:
-        self._check_ids([token])
-        return bool(self._library.eb_is_special(self._model, token))
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        """Here and not in the library: C would cut a number to 32 bits first."""
-        self._open()
-        for token in ids:
-            if not 0 <= token < self.info.vocab_size:
-                largest = self.info.vocab_size - 1
-                raise RuntimeModelError(f"token {token} is not in the vocabulary: ids are 0 to {largest}")
-
     def _ids(self, ids: Sequence[int]) -> Any:
-        self._check_ids(ids)
+        check_ids(ids, self.info.vocab_size)
         return (ctypes.c_int32 * len(ids))(*ids)
 
 
-def _collect(call: Callable[[Any, int], int], capacity: int, reason: Callable[[], str]) -> List[int]:
-    """Ids of a native call that tells how many there are; `reason` is the sentence of a failure."""
-    while True:
-        ids = (ctypes.c_int32 * capacity)()
-        needed = call(ids, capacity)
-        if needed < 0:
-            raise RuntimeModelError(reason())
-        if needed <= capacity:
-            return list(ids[:needed])
-        capacity = needed
-
-
-def _native(sampling: Sampling) -> SamplingStruct:
-    seed = sampling.seed & (2**64 - 1)
-    return SamplingStruct(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, seed)
-
-
-def _sentence(message: Any) -> str:
-    return str(message.value.decode("utf-8", "replace")) or "the native library gives no reason"
+def check_threads(threads: Any) -> None:
+    """Raises RuntimeModelError. Here and not in the library: C would cut a number to 32 bits first."""
+    if threads is None or (is_whole(threads) and 0 <= threads <= MOST_THREADS):
+        return
+    raise RuntimeModelError(f"{threads!r} threads: expected 1 to {MOST_THREADS}, or 0 for one per CPU")

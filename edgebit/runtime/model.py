@@ -7,15 +7,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
+from .arguments import Message, Texts, conversation, most_tokens, prompt_ids, stops_of, texts_of, token_ids
 from .context import Context
-from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine, ModelInfo, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine, ModelInfo
 from .errors import ContextFullError, RuntimeModelError
+from .sampling import Sampling
 from .stats import HeadStats, Meter, SpeculationStats, Stats
 from .streaming import TextStream
 from .tensors import TensorInfo, as_view, to_bytes
-
-Message = Mapping[str, Any]  # {"role": "user", "content": "..."}
-Texts = Union[str, Sequence[str]]
 
 DOES = {  # by task
     TASK_GENERATE: "answers texts",
@@ -35,10 +34,11 @@ WAY_OUT = {
 
 
 class Model:
-    """A language model with one conversation in its KV cache, or one that embeds texts (`info.task`). For one
-    thread at a time.
+    """A language model with one conversation in its KV cache, or one that embeds texts (`info.task`).
 
     Equal prompts and settings give equal text on every device. Errors are RuntimeModelError, one line each.
+    Threads may share it: their calls take turns, and a new answer ends the one before. Two models of one
+    bundle answer at the same time; they share the weights. After a fork, load it in the child.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Model:
         top_p: float = 1.0,
         min_p: float = 0.0,
         seed: int = 0,
-        stop: Texts = (),
+        stop: Optional[Texts] = None,
         speculate: bool = True,
     ) -> Iterator[str]:
         """Continues a prompt (text, or token ids), piece by piece as the text is ready.
@@ -71,10 +71,10 @@ class Model:
         guesses of several tokens in one pass where that is faster; the text is the same.
         """
         self.require_task(TASK_GENERATE)
-        ids = self.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
+        ids = self.tokenize(prompt) if isinstance(prompt, str) else prompt_ids(prompt)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-        continues = bool(ids) and not self._engine.is_special(ids[-1])
-        return self._start(ids, max_tokens, sampling, TextStream(_texts(stop), continues), speculate)
+        continues = bool(ids) and not self._engine.text.is_special(ids[-1])
+        return self._start(ids, max_tokens, sampling, TextStream(stops_of(stop), continues), speculate)
 
     def chat(
         self,
@@ -85,14 +85,14 @@ class Model:
         top_p: float = 1.0,
         min_p: float = 0.0,
         seed: int = 0,
-        stop: Texts = (),
+        stop: Optional[Texts] = None,
         speculate: bool = True,
     ) -> Iterator[str]:
         """The assistant's answer to a conversation, piece by piece; the rest as in `generate`."""
         self.require_task(TASK_GENERATE)
         ids = self.chat_tokens(messages)
         sampling = Sampling(temperature, top_k, top_p, min_p, seed)
-        return self._start(ids, max_tokens, sampling, TextStream(_texts(stop)), speculate)
+        return self._start(ids, max_tokens, sampling, TextStream(stops_of(stop)), speculate)
 
     @property
     def stats(self) -> Stats:
@@ -118,10 +118,10 @@ class Model:
         ContextFullError for a text that is longer than the model's context.
         """
         self.require_task(TASK_EMBED)
-        return [self._embed(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        return [self._embed(text) for text in texts_of(texts, "texts")]
 
     def _embed(self, text: str) -> array[float]:
-        ids = self._engine.tokenize(text, True, False, add_eos=True)
+        ids = self._engine.text.tokenize(text, True, False, add_eos=True)
         if not ids:
             raise RuntimeModelError("a text is empty: there is nothing to embed")
         if len(ids) > self.info.context:
@@ -159,26 +159,25 @@ class Model:
 
     def tokenize(self, text: str, add_bos: bool = True, special: bool = False) -> List[int]:
         """Token ids of a text. special: read "<|eot_id|>" and the like as special tokens."""
-        return self._engine.tokenize(text, add_bos, special)
+        return self._engine.text.tokenize(text, add_bos, special)
 
     def detokenize(self, ids: Sequence[int], special: bool = False) -> str:
         """The text of tokens, as of one that begins with them. special: show special tokens too."""
-        engine = self._engine
-        shown = [token for token in ids if special or not engine.is_special(token)]
-        pieces = [engine.token_bytes(token, i == 0) for i, token in enumerate(shown)]
+        text = self._engine.text
+        shown = [token for token in token_ids(ids) if special or not text.is_special(token)]
+        pieces = [text.token_bytes(token, i == 0) for i, token in enumerate(shown)]
         return b"".join(pieces).decode("utf-8", "replace")
 
     def chat_tokens(self, messages: Sequence[Message], generation_prompt: bool = True) -> List[int]:
         """Token ids of a conversation in the model's chat format."""
-        return self._engine.chat_tokens(
-            [_role_and_content(message) for message in messages], generation_prompt
-        )
+        return self._engine.text.chat_tokens(conversation(messages), generation_prompt)
 
     def logits(self, ids: Sequence[int]) -> memoryview[float]:
         """float32 logits after each token, shape (len(ids), vocab_size); numpy.asarray shares its memory."""
         self.require_task(TASK_GENERATE)
-        self._begin_run()
-        return self._context.evaluate_all(ids)
+        with self._engine.turn:
+            self._begin_run()
+            return self._context.evaluate_all(token_ids(ids))
 
     # ---- facts -----------------------------------------------------------------------------------
 
@@ -196,6 +195,9 @@ class Model:
         """Gives memory and threads back. May be called twice."""
         self._engine.close()
 
+    def __reduce__(self) -> str:
+        raise RuntimeModelError("an open model is not copied or pickled: load the bundle in each process")
+
     def __enter__(self) -> Model:
         return self
 
@@ -210,8 +212,9 @@ class Model:
     # ---- one run ---------------------------------------------------------------------------------
 
     def _begin_run(self) -> int:
-        self._run += 1
-        return self._run
+        with self._engine.turn:
+            self._run += 1
+            return self._run
 
     def _start(
         self, ids: List[int], max_tokens: Optional[int], sampling: Sampling, text: TextStream, speculate: bool
@@ -219,14 +222,12 @@ class Model:
         """Refuses what cannot run at once, not at the first piece."""
         if not ids:
             raise RuntimeModelError("the prompt is empty: there is nothing to continue")
-        if max_tokens is not None and max_tokens < 1:
-            raise RuntimeModelError(f"max_tokens {max_tokens}: expected at least 1")
         if len(ids) > self.info.context:
             raise ContextFullError(
                 f"the prompt has {len(ids)} tokens, the context holds {self.info.context}: shorten it, "
                 "or compile the model with a longer context"
             )
-        most = max_tokens or self.info.context + 1  # then the context ends the answer
+        most = most_tokens(max_tokens) or self.info.context + 1  # then the context ends the answer
         return self._stream(self._begin_run(), ids, most, sampling, text, speculate)
 
     def _stream(
@@ -241,10 +242,12 @@ class Model:
         self._require_current(run)
         meter = Meter(len(ids))
         try:
-            meter.cached = self._context.reuse(ids)
-            self._context.feed(ids[meter.cached :])
-            meter.prefilled()
-            tokens = [self._engine.sample(sampling)]
+            with self._engine.turn:
+                self._require_current(run)
+                meter.cached = self._context.reuse(ids)
+                self._context.feed(ids[meter.cached :])
+                meter.prefilled()
+                tokens = [self._engine.sample(sampling)]
             while True:
                 for token in tokens:
                     meter.sampled()
@@ -256,7 +259,9 @@ class Model:
                         return
                     meter.resumed()
                 left = max_tokens - meter.generated
-                tokens = self._context.generate(tokens[-1], sampling, speculate, left)
+                with self._engine.turn:
+                    self._require_current(run)
+                    tokens = self._context.generate(tokens[-1], sampling, speculate, left)
         except ContextFullError as error:
             meter.finish = "context"
             held = text.finish()
@@ -271,11 +276,11 @@ class Model:
 
     def _judge(self, token: int, text: TextStream, is_last: bool) -> Tuple[str, str]:
         """The text that a token makes certain, and why the answer ends with it ("": it goes on)."""
-        if self._engine.is_stop(token):
+        if self._engine.text.is_stop(token):
             return text.finish(), "stop"
         piece, reached = "", False
-        if not self._engine.is_special(token):
-            piece, reached = text.feed(self._engine.token_bytes(token, not text.begun))
+        if not self._engine.text.is_special(token):
+            piece, reached = text.feed(self._engine.text.token_bytes(token, not text.begun))
         if reached:
             return piece, "stop"
         return (piece + text.finish(), "length") if is_last else (piece, "")
@@ -287,19 +292,5 @@ class Model:
             )
 
 
-def _texts(stop: Texts) -> Sequence[str]:
-    return [stop] if isinstance(stop, str) else stop
-
-
 def _names(tensors: Sequence[TensorInfo]) -> str:
     return ", ".join(f"{info.name} ({info})" for info in tensors)
-
-
-def _role_and_content(message: Message) -> Tuple[str, str]:
-    try:
-        role, content = message["role"], message["content"]
-    except (KeyError, TypeError):
-        raise RuntimeModelError(f"a message is {message!r}: expected a role and a content") from None
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise RuntimeModelError(f"a message is {message!r}: role and content must be text")
-    return role, content

@@ -12,8 +12,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, Callable, ClassVar, Dict, List, Optional, Sequence, Type, Union
 
-from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine, Sampling
+from .engine import TASK_EMBED, TASK_GENERATE, TASK_RUN, Engine
 from .errors import IntegrityError
+from .sampling import Sampling
 from .tensors import seeded_inputs
 
 LONGEST_ANSWER = 8  # tokens
@@ -114,7 +115,7 @@ def read_samples(manifest: Dict[str, Any]) -> List[AnySample]:
 
 def sample_tokens(engine: Engine, prompt: str) -> List[int]:
     """Tokens of a prompt as the task of the model has them."""
-    return engine.tokenize(prompt, True, False, add_eos=engine.info.task == TASK_EMBED)
+    return engine.text.tokenize(prompt, True, False, add_eos=engine.info.task == TASK_EMBED)
 
 
 def take_sample(engine: Engine, prompt: str, tokens: Sequence[int]) -> AnySample:
@@ -142,7 +143,7 @@ def _answer(engine: Engine, prompt: str, tokens: Sequence[int]) -> Sample:
     for _ in range(min(LONGEST_ANSWER, engine.info.context - len(tokens))):
         answer.append(engine.sample(GREEDY))
         engine.evaluate(answer[-1:])
-        if engine.is_stop(answer[-1]):
+        if engine.text.is_stop(answer[-1]):
             break
     digest.update(engine.logits())
     return Sample(prompt, list(tokens), answer, digest.hexdigest())

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgebit.runtime.engine import Engine, Sampling
+from edgebit.runtime.engine import Engine
+from edgebit.runtime.sampling import Sampling
 
 SETTINGS = (
     Sampling(),

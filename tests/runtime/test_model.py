@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -202,7 +204,14 @@ def test_special_tokens_in_text_are_read_and_shown_on_request(open_toy: OpenToy)
 
 def test_lone_surrogates_are_replaced(open_toy: OpenToy) -> None:
     model = open_toy()
-    assert model.detokenize(model.tokenize("a\ud800b")) == "a?b"
+    assert model.detokenize(model.tokenize("a\ud800b")) == "a\ufffdb"
+
+
+def test_bytes_that_python_could_not_decode_are_the_same_bytes_again(open_toy: OpenToy) -> None:
+    model = open_toy()
+    text = b"a\xe2\x82b\xff".decode("utf-8", "surrogateescape")
+    assert model.detokenize(model.tokenize(text)) == b"a\xe2\x82b\xff".decode("utf-8", "replace")
+    assert said(model, [{"role": "user", "content": text}]) == ANSWER
 
 
 # ---- figures ----------------------------------------------------------------------------------------
@@ -248,6 +257,14 @@ def test_facts_of_the_model(open_toy: OpenToy) -> None:
         ({"top_p": 1.5}, "top_p 1.5: expected a number above 0, up to 1"),
         ({"min_p": 1.5}, "min_p 1.5: expected a number from 0 (all tokens) to 1"),
         ({"max_tokens": 0}, "max_tokens 0: expected at least 1"),
+        ({"max_tokens": 2.5}, "max_tokens 2.5: expected at least 1"),
+        ({"temperature": "1"}, "temperature '1': expected a number from 0 up"),
+        ({"temperature": None}, "temperature None: expected a number from 0 up"),
+        ({"top_k": 1.5}, "top_k 1.5: expected 0 (all tokens) or more"),
+        ({"top_p": None}, "top_p None: expected a number above 0, up to 1"),
+        ({"seed": None}, "seed None: expected a whole number"),
+        ({"stop": [None]}, "stop: expected a list of texts, found NoneType in it"),
+        ({"stop": 3}, "stop: expected text, or a list of texts, found int"),
     ],
 )
 def test_settings_out_of_range_are_refused_at_once(
@@ -271,6 +288,51 @@ def test_prompts_that_cannot_be_answered_are_refused_at_once(open_toy: OpenToy) 
         model.chat([{"role": "user", "content": "a\0b"}])
     with pytest.raises(RuntimeModelError, match="robot"):
         model.chat([{"role": "robot", "content": "a"}])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (
+            lambda model: model.generate(None),
+            "the prompt: expected text, or a list of token ids, found NoneType",
+        ),
+        (
+            lambda model: model.generate(b"ab"),
+            "the prompt: expected text, or a list of token ids, found bytes",
+        ),
+        (lambda model: model.generate([1.0]), "token 1.0 is not in the vocabulary"),
+        (lambda model: model.chat("hi"), "messages: expected a list of messages, found str"),
+        (lambda model: model.chat(HI[0]), "messages: expected a list of messages, found one alone"),
+        (lambda model: model.chat(None), "messages: expected a list of messages, found NoneType"),
+        (lambda model: model.tokenize(b"ab"), "a text is of type bytes: expected str"),
+        (lambda model: model.detokenize(3), "token ids: expected a list of whole numbers, found int"),
+        (lambda model: model.logits("ab"), "token ids: expected a list of whole numbers, found str"),
+        (lambda model: model.logits(["a"]), "token 'a' is not in the vocabulary"),
+    ],
+)
+def test_arguments_of_another_kind_are_one_line(
+    open_toy: OpenToy, call: Callable[[Any], Any], sentence: str
+) -> None:
+    model = open_toy()
+    with pytest.raises(RuntimeModelError) as caught:
+        call(model)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_numbers_and_arrays_of_numpy_are_taken(open_toy: OpenToy) -> None:
+    model = open_toy()
+    ids = np.array([*model.tokenize("x"), SPECIAL[ASSISTANT]])
+    settings = {"max_tokens": np.int64(99), "top_k": np.int32(1), "temperature": np.float32(0.5)}
+    assert "".join(model.generate(ids, **settings)) == ANSWER  # type: ignore[arg-type]
+    assert model.detokenize(ids) == "x"  # type: ignore[arg-type]
+
+
+def test_an_open_model_is_not_pickled(open_toy: OpenToy) -> None:
+    model = open_toy()
+    for copy_of in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(RuntimeModelError, match="load the bundle in each process"):
+            copy_of(model)
 
 
 @pytest.mark.parametrize("token", [-1, VOCAB, 2**31, -(2**70)])
@@ -301,7 +363,7 @@ def test_a_closed_model_says_so(open_toy: OpenToy) -> None:
             call()
 
 
-@pytest.mark.parametrize("threads", [-1, 1000])
-def test_impossible_thread_counts_are_refused(open_toy: OpenToy, threads: int) -> None:
-    with pytest.raises(RuntimeModelError, match=f"{threads} threads: expected 1 to 256"):
+@pytest.mark.parametrize("threads", [-1, 1000, 2**32 + 1, -(10**30), 1.5, "2"])
+def test_impossible_thread_counts_are_refused(open_toy: OpenToy, threads: Any) -> None:
+    with pytest.raises(RuntimeModelError, match=f"{threads!r} threads: expected 1 to 256"):
         open_toy(threads=threads)
