@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def main() -> None:
     if not debug:
         warnings.showwarning = show_warning
     try:
-        with without_torch():
+        with without_torch(), ending_on_signals():
             app()
     except Exception as error:
         if debug:
@@ -85,6 +86,24 @@ def main() -> None:
         expected = isinstance(error, (EdgebitError, RuntimeModelError))
         typer.echo(f"edgebit: {error if expected else internal_error(error)}", err=True)
         sys.exit(1)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, by an exception: what is half written goes."""
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number, handler in former.items():
+            if handler is signal.SIG_DFL:  # nohup ignores SIGHUP
+                signal.signal(number, leave)
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

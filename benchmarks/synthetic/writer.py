@@ -13,7 +13,7 @@ from benchmarks.synthetic.draw import Draw
 from benchmarks.synthetic.embedding import embedding_blocks
 from benchmarks.synthetic.layers import Layers
 from benchmarks.synthetic.tokenizer import json_bytes, tokenizer_files
-from edgebit.bundle.writer import swap
+from edgebit.bundle.replacing import swap
 from edgebit.errors import UsageError
 from edgebit.progress import SILENT, Progress
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -18,6 +17,7 @@ from edgebit.bundle.link import LIBRARY, NATIVE, compiled_parts, library_of
 from edgebit.bundle.manifest import FORMAT, MANIFEST, Facts, FileEntry, Manifest, TargetEntry, WeightsEntry
 from edgebit.bundle.program import PROGRAM, program_of
 from edgebit.bundle.readme import bundle_readme
+from edgebit.bundle.replacing import replacing
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
 from edgebit.progress import SILENT, Progress
@@ -200,15 +200,23 @@ def check_output(output: Path) -> Path:
     """
     output = Path(output).resolve()
     try:
-        if not output.exists():
-            return output
-        if not output.is_dir():
+        if output.exists() and not output.is_dir():
             raise BundleError(f"{output} exists and is not a folder; choose another name")
-        if any(output.iterdir()) and not is_bundle(output):
+        if output.exists() and any(output.iterdir()) and not is_bundle(output):
             raise BundleError(f"{output} exists and is not an edgebit bundle; choose another or remove it")
+        check_writable(output)
     except OSError as error:
         raise BundleError(f"{output}: {error.strerror}; choose another folder") from error
     return output
+
+
+def check_writable(output: Path) -> None:
+    """Raises BundleError where no folder can be made at `output`, as far as that can be told before."""
+    above = next(folder for folder in output.parents if folder.exists())
+    if not above.is_dir():
+        raise BundleError(f"{output}: {above} is not a folder; choose another name")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise BundleError(f"{output}: {above} cannot be written to; choose another folder")
 
 
 def is_bundle(folder: Path) -> bool:
@@ -216,49 +224,3 @@ def is_bundle(folder: Path) -> bool:
         return "edgebit" in json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return False
-
-
-@contextmanager
-def replacing(output: Path) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its place at the end, or vanishes on an error."""
-    try:
-        with (
-            parent_folder(output),
-            tempfile.TemporaryDirectory(
-                prefix=f".{output.name}.", dir=output.parent, ignore_cleanup_errors=True
-            ) as temporary,
-        ):
-            made = Path(temporary) / "new"
-            made.mkdir()
-            yield made
-            swap(made, output, Path(temporary) / "old")
-    except OSError as error:
-        raise BundleError(
-            f"{error.filename or output}: {error.strerror or error}; no bundle was written"
-        ) from error
-
-
-@contextmanager
-def parent_folder(output: Path) -> Iterator[None]:
-    """Makes the folders above `output`; those it made go again when the block fails."""
-    missing = [folder for folder in output.parents if not folder.exists()]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        for folder in missing:
-            folder.rmdir()
-        raise
-
-
-def swap(made: Path, output: Path, old: Path) -> None:
-    """Puts `made` in the place of `output`; what was there goes to `old`, or back on an error."""
-    if not output.exists():
-        made.rename(output)
-        return
-    output.rename(old)
-    try:
-        made.rename(output)
-    except BaseException:
-        old.rename(output)
-        raise

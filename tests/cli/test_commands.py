@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -23,6 +25,8 @@ from tests.bundle.builders import FakeModel, write_native
 from tests.cli.results import Run, assert_one_line
 from tests.float_products import PRODUCTS, write_products
 from tests.runtime.toy_bundle import write_toy_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -263,3 +267,50 @@ def test_commands_do_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch, tm
     assert run("export", "-o", tmp_path / "graph")[0] == 0
     assert found == [None]
     assert importlib.util.find_spec("torch") is not None
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+import edgebit
+from edgebit.bundle.replacing import replacing
+from edgebit.cli import main
+
+def half(*_):
+    with replacing(Path("bundle")):
+        print("writing", flush=True)
+        time.sleep(60)
+
+edgebit.compile = half
+sys.argv = ["edgebit", "compile"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_leaves_nothing_half_written(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # a test run in the background ignores some
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_is_a_program_too() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "edgebit", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"edgebit {edgebit.__version__}\n"

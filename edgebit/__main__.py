@@ -1,0 +1,5 @@
+"""`python -m edgebit`: the command line."""
+
+from edgebit.cli import main
+
+main()
