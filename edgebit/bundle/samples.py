@@ -72,4 +72,4 @@ def print_samples(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(print_samples, None))
+    sys.exit(run_program(lambda: print_samples(sys.argv[1:])))

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import List
 
 from .chat import main
 from .integrity import MANIFEST
 
 HERE = Path(__file__).resolve().parent.parent
 
-
-def arguments() -> List[str]:
-    inside_a_bundle = (HERE / MANIFEST).exists()
-    return [str(HERE), *sys.argv[1:]] if inside_a_bundle else sys.argv[1:]
-
-
-sys.exit(main(arguments()))
+inside_a_bundle = (HERE / MANIFEST).exists()
+sys.exit(main(sys.argv[1:], str(HERE) if inside_a_bundle else None))

@@ -26,7 +26,7 @@ from .engine import TASK_GENERATE, TASK_RUN, Engine
 from .errors import RuntimeModelError
 from .integrity import check_bundle
 from .model import DOES
-from .program import run_program, show_progress
+from .program import parser_of, run_program, show_progress
 from .table import text_of
 
 
@@ -171,9 +171,8 @@ class _OpenedCall:
 # ---- the program -------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="bench", description="Measure a bundle on this machine.")
-    options.add_argument("bundle", help="the bundle folder")
+def parser(bundle: Optional[str] = None) -> argparse.ArgumentParser:
+    options = parser_of("bench", "Measure a bundle on this machine.", bundle)
     options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
     options.add_argument("--prefill", type=int, metavar="P", help="tokens of the prompt; default 128")
     options.add_argument("--decode", type=int, metavar="D", help="tokens after it; default 64")
@@ -184,8 +183,7 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def run(arguments: Sequence[str]) -> None:
-    chosen = parser().parse_args(arguments)
+def run(chosen: argparse.Namespace) -> None:
     options = Options(
         chosen.threads, chosen.prefill, chosen.decode, chosen.repeat, chosen.profile, chosen.sweep
     )
@@ -197,6 +195,9 @@ def run(arguments: Sequence[str]) -> None:
         print("\n\n".join(text_of(table) for table in report.tables()))
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
-    return run_program(run, arguments)
+def main(arguments: Optional[Sequence[str]] = None, bundle: Optional[str] = None) -> int:
+    """The program, for the folder `bundle` or the one that its first argument names.
+
+    arguments None: those of this process. Errors are one line on stderr and exit code 1.
+    """
+    return run_program(lambda: run(parser(bundle).parse_args(arguments)))

@@ -11,7 +11,7 @@ from . import load
 from .engine import TASK_GENERATE
 from .errors import RuntimeModelError
 from .model import Model
-from .program import run_program
+from .program import parser_of, run_program
 
 HELP = """\
 /reset  forget the conversation
@@ -20,10 +20,9 @@ HELP = """\
 Ctrl-C stops an answer."""
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="chat", description="Talk to the model of a bundle.")
-    options.add_argument("bundle", help="the bundle folder")
-    options.add_argument("--prompt", metavar="TEXT", help="answer this message and leave")
+def parser(bundle: Optional[str] = None) -> argparse.ArgumentParser:
+    options = parser_of("chat", "Talk to the model of a bundle.", bundle)
+    options.add_argument("-p", "--prompt", metavar="TEXT", help="answer this message and leave")
     options.add_argument("--system", metavar="TEXT", help="instruction in front of the conversation")
     options.add_argument("--max-tokens", type=int, metavar="N", help="longest answer; default: no limit")
     options.add_argument("--temperature", type=float, default=0.0, metavar="T", help="default 0: no chance")
@@ -38,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
         "--no-speculation", action="store_true", help="never try several tokens at once; the text is the same"
     )
     options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
+    options.add_argument(
+        "--verify", action="store_true", help="check every byte of the bundle first, as EDGEBIT_VERIFY=1 does"
+    )
     options.add_argument("--stats", action="store_true", help="show tokens per second after each answer")
     return options
 
@@ -121,9 +123,8 @@ def read_line(prompt: str) -> Optional[str]:
         return None
 
 
-def run(arguments: Sequence[str]) -> None:
-    options = parser().parse_args(arguments)
-    with load(options.bundle, options.threads) as model:
+def run(options: argparse.Namespace) -> None:
+    with load(options.bundle, options.threads, options.verify) as model:
         model.require_task(TASK_GENERATE)
         chat = Chat(model, options)
         if options.prompt is not None:
@@ -134,6 +135,9 @@ def run(arguments: Sequence[str]) -> None:
             chat.converse()
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
-    return run_program(run, arguments)
+def main(arguments: Optional[Sequence[str]] = None, bundle: Optional[str] = None) -> int:
+    """The program, for the folder `bundle` or the one that its first argument names.
+
+    arguments None: those of this process. Errors are one line on stderr and exit code 1.
+    """
+    return run_program(lambda: run(parser(bundle).parse_args(arguments)))

@@ -30,7 +30,7 @@ from .doctor_runs import FORCED, Choice, Run, Tier, find_choice, find_tiers, run
 from .engine import LIBRARY
 from .errors import RuntimeModelError
 from .integrity import this_machine
-from .program import run_program, show_progress
+from .program import parser_of, run_program, show_progress
 from .self_test import read_samples
 from .table import Table, text_of, threads_text
 
@@ -186,9 +186,8 @@ def _facts(manifest: Dict[str, Any]) -> Dict[str, Any]:
 # ---- the program -------------------------------------------------------------------------------------
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(prog="doctor", description="Check a bundle on this machine.")
-    options.add_argument("bundle", help="the bundle folder")
+def parser(bundle: Optional[str] = None) -> argparse.ArgumentParser:
+    options = parser_of("doctor", "Check a bundle on this machine.", bundle)
     options.add_argument(
         "--tier", action="append", default=[], help="test these kernels only; default: all the CPU can run"
     )
@@ -196,8 +195,7 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def run_doctor(arguments: Sequence[str]) -> int:
-    chosen = parser().parse_args(arguments)
+def run_doctor(chosen: argparse.Namespace) -> int:
     report = examine(Path(chosen.bundle), chosen.tier)
     if chosen.json:
         print(json.dumps(report.as_json(), indent=2))
@@ -206,6 +204,9 @@ def run_doctor(arguments: Sequence[str]) -> int:
     return 1 if report.faults else 0
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
-    return run_program(run_doctor, arguments)
+def main(arguments: Optional[Sequence[str]] = None, bundle: Optional[str] = None) -> int:
+    """The program, for the folder `bundle` or the one that its first argument names.
+
+    arguments None: those of this process. Errors are one line on stderr and exit code 1.
+    """
+    return run_program(lambda: run_doctor(parser(bundle).parse_args(arguments)))

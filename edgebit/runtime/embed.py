@@ -7,14 +7,12 @@ import sys
 from typing import Iterator, Optional, Sequence
 
 from . import load
-from .program import run_program
+from .program import parser_of, run_program
 
 
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
-        prog="embed", description="Print the embedding of each text, a list of numbers in JSON on a line."
-    )
-    options.add_argument("bundle", help="the bundle folder")
+def parser(bundle: Optional[str] = None) -> argparse.ArgumentParser:
+    description = "Print the embedding of each text, a list of numbers in JSON on a line."
+    options = parser_of("embed", description, bundle)
     options.add_argument("text", nargs="*", help="default: each line of stdin")
     options.add_argument("--threads", type=int, metavar="N", help="default: the CPUs worth using")
     return options
@@ -30,13 +28,15 @@ def _lines() -> Iterator[str]:
         yield line.rstrip("\r\n")
 
 
-def run(arguments: Sequence[str]) -> None:
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
     with load(options.bundle, options.threads) as model:
         for text in options.text or _lines():
             print(as_json(model.embed([text])[0]), flush=True)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """The program; its errors are one line on stderr and exit code 1 (EDGEBIT_DEBUG=1: with traceback)."""
-    return run_program(run, arguments)
+def main(arguments: Optional[Sequence[str]] = None, bundle: Optional[str] = None) -> int:
+    """The program, for the folder `bundle` or the one that its first argument names.
+
+    arguments None: those of this process. Errors are one line on stderr and exit code 1.
+    """
+    return run_program(lambda: run(parser(bundle).parse_args(arguments)))

@@ -107,6 +107,51 @@ def test_a_terminal_without_utf_8_gets_what_it_can_show(toy_bundle: Path) -> Non
     assert (result.returncode, result.stdout) == (0, "??? ok.\n")
 
 
+def test_output_that_cannot_be_written_is_one_line(toy_bundle: Path) -> None:
+    for program, what in (
+        ("chat.py", "--prompt hi"),
+        ("doctor.py", "--json"),
+        ("bench.py", "--json --repeat 1"),
+    ):
+        command = f"{sys.executable} {toy_bundle}/{program} {what} >/dev/full"
+        result = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert result.stderr == "edgebit: the output cannot be written: No space left on device\n"
+        assert result.returncode == 1
+
+
+def test_closed_streams_are_empty(toy_bundle: Path) -> None:
+    start = f"{sys.executable} {toy_bundle}/chat.py"
+    for command in (f"{start} <&-", f"{start} --prompt hi >&-", f"{start} --prompt '' 2>&-"):
+        result = subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_program_of_a_bundle_does_not_ask_which(toy_bundle: Path) -> None:
+    for name in ("chat", "doctor", "bench"):
+        inside = subprocess.run(
+            [sys.executable, str(toy_bundle / f"{name}.py"), "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert inside.stdout.startswith(f"usage: {name}.py [-h]")
+        assert "bundle folder" not in inside.stdout
+
+
+def test_a_prompt_that_is_not_utf_8_is_read_as_from_a_pipe(toy_bundle: Path) -> None:
+    prompt = b"h\xe2\x82i\xff"
+    shown = []
+    for command, given in (([b"--prompt", prompt], b""), ([], prompt + b"\n")):
+        arguments = [sys.executable.encode(), os.fsencode(toy_bundle / "chat.py"), *command, b"--stats"]
+        result = subprocess.run(arguments, input=given, capture_output=True, check=True)
+        shown.append((result.stdout, result.stderr.split(b" at ")[0]))
+    assert shown[0] == shown[1]
+
+
 def test_a_reader_that_leaves_is_not_an_error_message(toy_bundle: Path) -> None:
     command = f"{sys.executable} {toy_bundle}/chat.py --prompt hi | true"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
@@ -198,7 +243,7 @@ def ctrl_c() -> Iterator[None]:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(capsys: pytest.CaptureFixture[str]) -> None:
-    options = chat.parser().parse_args(["bundle", "--system", "be brief"])
+    options = chat.parser("bundle").parse_args(["--system", "be brief"])
     model = InterruptedModel()
     talk = chat.Chat(model, options)  # type: ignore[arg-type]
     talk.answer("a")

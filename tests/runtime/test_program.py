@@ -121,6 +121,12 @@ def test_an_error_is_one_line_and_exit_code_1(toy_bundle: Path) -> None:
     assert many.stderr == "edgebit: 1000 threads: expected 1 to 256, or 0 for one per CPU\n"
 
 
+def test_a_line_with_a_nul_character_is_refused_as_by_chat_py(toy_bundle: Path) -> None:
+    result = run(toy_bundle, given="hi\nh\0i\nhi\n")
+    assert (result.returncode, result.stdout) == (1, f"{ANSWER}\n")
+    assert result.stderr == "edgebit: a message contains a NUL character\n"
+
+
 def test_an_answer_that_cannot_be_written_is_an_error(toy_bundle: Path) -> None:
     command = f"{toy_bundle}/edgebit-run -p hi > /dev/full"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)

@@ -14,4 +14,4 @@ except Exception as error:  # whatever a missing or damaged file of the loader d
     sys.stdout.write("wrong: a file of edgebit_runtime/ is missing or damaged: %s\n" % error)
     sys.exit(1)
 
-sys.exit(main([HERE] + sys.argv[1:]))
+sys.exit(main(sys.argv[1:], HERE))

@@ -10,4 +10,4 @@ sys.path.insert(0, HERE)
 
 from edgebit_runtime.embed import main  # noqa: E402 - the line above makes it importable
 
-sys.exit(main([HERE] + sys.argv[1:]))
+sys.exit(main(sys.argv[1:], HERE))

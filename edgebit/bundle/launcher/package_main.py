@@ -17,7 +17,7 @@ def main(arguments):
     usual = "embed" if os.path.exists(os.path.join(FOLDER, "embed.py")) else "chat"
     program = arguments[0] if named else usual
     module = importlib.import_module(".edgebit_runtime." + program, __package__)
-    return module.main([FOLDER] + arguments[named:])
+    return module.main(arguments[named:], FOLDER)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ static void embed_text(engine *open, const char *text, float *embedding) {
 static void embed_lines(engine *open, float *embedding) {
   bytes input = {0}, line = {0};
   while (read_line(&input, &line) == LINE_READ) {
+    if (has_nul(&line)) fail("a text contains a NUL character");
     if (line.size && line.data[line.size - 1] == '\r') line.data[line.size - 1] = 0;
     embed_text(open, line.data, embedding);
   }

@@ -6,6 +6,8 @@
 
 #include "answer.h"
 
+int has_nul(const bytes *line) { return line->size && memchr(line->data, 0, line->size); }
+
 enum line read_line(bytes *input, bytes *line) {
   char block[4096];
   line->size = 0;

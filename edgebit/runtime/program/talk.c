@@ -143,6 +143,12 @@ static char *without_blanks(char *text) {
   return text + strspn(text, " \t\r\f\v");
 }
 
+/* An error: ends the program, unless somebody is there to read it and to go on. */
+static void refuse(const char *error, int terminal) {
+  if (!terminal) fail("%s", error);
+  fprintf(stderr, "%s (/reset begins again)\n", error);
+}
+
 /* Does what a line says; 0 when it says to leave. */
 static int take_line(conversation *c, const char *text, int terminal) {
   char error[MESSAGE_BYTES] = "";
@@ -154,8 +160,7 @@ static int take_line(conversation *c, const char *text, int terminal) {
   } else if (text[0] == '/' && !strchr(text, ' ')) {
     fprintf(stderr, "%s is not a command; /help shows them\n", text);
   } else if (*text && !answer_message(c, text, error)) {
-    if (!terminal) fail("%s", error);
-    fprintf(stderr, "%s (/reset begins again)\n", error);
+    refuse(error, terminal);
   }
   return 1;
 }
@@ -173,7 +178,11 @@ static void converse(conversation *c) {
     enum line read = read_line(&input, &line);
     if (read == LINE_END && terminal) putchar('\n');
     if (read == LINE_INTERRUPTED && terminal) putchar('\n');
-    if (read == LINE_END || (read == LINE_READ && !take_line(c, without_blanks(line.data), terminal))) break;
+    if (read == LINE_END) break;
+    if (read == LINE_READ && has_nul(&line))
+      refuse("a message contains a NUL character", terminal);
+    else if (read == LINE_READ && !take_line(c, without_blanks(line.data), terminal))
+      break;
   }
   bytes_free(&input);
   bytes_free(&line);
