@@ -29,7 +29,6 @@ app = typer.Typer(
     name="edgebit",
     help="Compile BitNet b1.58 ternary language models into bundles that run by themselves on a device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("compile")(compile_command)

@@ -51,6 +51,15 @@ class Report:
     def size(self) -> int:
         return sum(part.size for part in self.parts)
 
+    def as_json(self) -> dict[str, object]:
+        return {
+            "title": self.title,
+            "facts": {key.replace(" ", "_"): value for key, value in self.facts.items()},
+            "parts": [{"name": part.name, "count": part.count, "bytes": part.size} for part in self.parts],
+            "bytes": self.size,
+            "memory": dict(self.memory),
+        }
+
 
 def inspect_bundle(folder: Path) -> Report:
     """Of a bundle folder, from its manifest. Raises BundleError."""

@@ -10,6 +10,7 @@ import typer
 
 from edgebit.commands.console import OUT, StageDisplay, size_text
 from edgebit.commands.model_options import Activation, ActivationQuantization, I2sBlock, ModelFamily, Pooling
+from edgebit.compiler.target import known_targets
 from edgebit.errors import UsageError
 
 
@@ -21,7 +22,13 @@ def compile_command(
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="What to compile for; see `edgebit targets`.")
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="What to compile for; see `edgebit targets`.",
+            autocompletion=lambda: ["host", *known_targets()],
+        ),
     ] = "host",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Bundle folder.", show_default="MODEL-TARGET")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ def inspect_command(
     activation: Activation = None,
     pooling: Pooling = None,
     activation_quantization: ActivationQuantization = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Show layers, bytes per part, tiers and the memory needed."""
     from edgebit.bundle import is_bundle
@@ -40,11 +42,15 @@ def inspect_command(
             raise UsageError(
                 f"{source}: {', '.join(overrides.describe())} is for checkpoints, not for bundles"
             )
-        show(inspect_bundle(Path(source)))
+        report = inspect_bundle(Path(source))
     else:
         from edgebit.pipeline import open_graph
 
-        show(inspect_graph(open_graph(source, overrides)))
+        report = inspect_graph(open_graph(source, overrides))
+    if as_json:
+        typer.echo(json.dumps(report.as_json(), indent=2))
+    else:
+        show(report)
 
 
 def show(report: Report) -> None:

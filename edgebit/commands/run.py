@@ -12,13 +12,14 @@ from edgebit.errors import UsageError
 from edgebit.runtime.embed import as_json
 from edgebit.runtime.engine import TASK_EMBED
 
-_USUAL = {  # the defaults below
+_USUAL: dict[str, Any] = {  # the defaults below
     "max_tokens": None,
     "temperature": 0.0,
     "top_k": 0,
     "top_p": 1.0,
     "min_p": 0.0,
     "seed": 0,
+    "stop": [],
     "speculate": True,
 }
 
@@ -36,6 +37,13 @@ def run_command(
         float, typer.Option(min=0.0, max=1.0, help="Least probability, as a part of the likeliest token's.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same answer, on every device.")] = 0,
+    system: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Instruction in front of the conversation.")
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="End the answer before this; may be repeated.", show_default=False),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, show_default="the CPUs worth using")] = None,
     no_speculation: Annotated[
         bool, typer.Option("--no-speculation", help="Never try several tokens at once; the text is the same.")
@@ -55,18 +63,22 @@ def run_command(
         "top_p": top_p,
         "min_p": min_p,
         "seed": seed,
+        "stop": stop or [],
         "speculate": not no_speculation,
     }
+    if raw and system is not None:
+        raise UsageError("--raw continues a text without the chat format, --system is of the chat format")
     with edgebit.load(bundle, threads) as model:
         if model.info.task == TASK_EMBED:
-            if raw or sampling != _USUAL:
+            if raw or system is not None or sampling != _USUAL:
                 raise UsageError(f"{bundle}: makes embeddings, options of answers are not for it")
             typer.echo(as_json(model.embed([prompt])[0]))
             return
+        before = [] if system is None else [{"role": "system", "content": system}]
         pieces = (
             model.generate(prompt, **sampling)
             if raw
-            else model.chat([{"role": "user", "content": prompt}], **sampling)
+            else model.chat([*before, {"role": "user", "content": prompt}], **sampling)
         )
         for piece in pieces:
             typer.echo(piece, nl=False)

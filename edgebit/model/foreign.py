@@ -15,6 +15,7 @@ _TORCH = (
 )
 # The first pattern that a name of the folder matches says what it is.
 _KINDS = (
+    ("libmodel.so", "makes it a bundle, which is compiled already; compile what it was made from"),
     (
         "adapter_config.json",
         "makes it a LoRA adapter: merge it into its base model (merge_and_unload of peft, then "

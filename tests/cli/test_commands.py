@@ -24,7 +24,7 @@ from tests.builders import write_checkpoint
 from tests.bundle.builders import FakeModel, write_native
 from tests.cli.results import Run, assert_one_line
 from tests.float_products import PRODUCTS, write_products
-from tests.runtime.toy_bundle import write_toy_bundle
+from tests.runtime.toy_bundle import ANSWER, write_toy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -146,6 +146,42 @@ def test_inspect_shows_layers_bytes_tiers_and_memory_of_a_bundle(run: Run, fake_
         "1.0 MB",
     ):
         assert text in out
+
+
+def test_inspect_prints_json(run: Run, fake_bundle: Path) -> None:
+    code, out, err = run("inspect", fake_bundle, "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report["facts"]["tiers"] == "fake"
+    assert report["facts"]["weights_layout"] == "U16"
+    sizes = {part["name"]: part["bytes"] for part in report["parts"]}
+    assert sizes["weights.bin"] == (fake_bundle / "weights.bin").stat().st_size
+    assert sum(sizes.values()) == report["bytes"]
+
+
+def test_run_takes_a_system_prompt_and_stop_strings(run: Run, toy_bundle: Path) -> None:
+    code, out, err = run("run", toy_bundle, "hi", "--system", "x", "--stop", "z", "--stop", " o")
+    assert (code, out) == (0, f"{ANSWER[:3]}\n")
+    assert err.startswith("prompt 7 tokens at ")
+    assert_one_line(run("run", toy_bundle, "hi", "--raw", "--system", "x"), "--raw", "--system")
+
+
+def test_a_bundle_is_no_model_to_compile(run: Run, fake_bundle: Path, tmp_path: Path) -> None:
+    result = run("compile", fake_bundle, "-o", tmp_path / "new")
+    assert_one_line(result, str(fake_bundle), "makes it a bundle, which is compiled already")
+
+
+def test_a_shell_completes_targets() -> None:
+    asked = {"COMP_WORDS": "edgebit compile --target rpi", "COMP_CWORD": "3"}
+    result = subprocess.run(
+        [sys.executable, "-c", "import sys; sys.argv = ['edgebit']; from edgebit.cli import main; main()"],
+        cwd=ROOT,
+        env={**os.environ, **asked, "_EDGEBIT_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.split() == ["rpi-zero2w", "rpi3", "rpi4", "rpi5"]
 
 
 def test_inspect_shows_the_parts_of_a_checkpoint(run: Run, tmp_path: Path) -> None:
