@@ -80,6 +80,7 @@ class _Packed(nn.Module):
         super().__init__()
         self.layer = [layer]  # not a submodule: its master weights are not exported
         self.floats = layer.activation_quantization == "none"
+        self.columns = layer.matrix().shape[1]
         trits, multiplier = weight_trits(layer.matrix().detach(), layer.granularity)
         of_rows = self.floats and layer.granularity == "row"
         self.register_buffer("weight", pack_trits(trits))
@@ -88,6 +89,8 @@ class _Packed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         layer = self.layer[0]
         rows = layer.patches(x) if isinstance(layer, BitConv2d) else x
+        if rows.shape[-1] != self.columns:  # torch.export does not look into the operator
+            raise ValueError(f"a ternary layer of {self.columns} inputs is given {rows.shape[-1]}")
         if rows.shape[-1] % 4:  # the operator has whole bytes of trits; zeros change neither scale nor sum
             rows = nn.functional.pad(rows, (0, -rows.shape[-1] % 4))
         product = torch.ops.edgebit.ternary_matmul if self.floats else torch.ops.edgebit.bit_linear
@@ -128,6 +131,13 @@ def export_torch(
         raise GraphError(f"{file}: name a file that ends in .onnx")
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     model = _exported(_packed(module), inputs, input_names, output_names, dynamic_shapes)
+    for kind, names, values in (
+        ("input", input_names, model.graph.inputs),
+        ("output", output_names, model.graph.outputs),
+    ):
+        if names is not None and len(names) != len(values):
+            named = f"{len(names)} {kind}_names: {', '.join(names)}"
+            raise GraphError(f"{type(module).__name__}: {len(values)} {kind}s and {named}")
     model.functions.update({function.identifier(): function for function in operators.functions()})
     model.opset_imports[operators.DOMAIN] = operators.DOMAIN_VERSION
     tensors = [value.const_value for value in model.graph.initializers.values()]

@@ -55,7 +55,10 @@ def read_manifest(path: Path) -> Dict[str, Any]:
     if not isinstance(table, dict) or "edgebit" not in table:
         raise IntegrityError(f"{path} is not the manifest of an edgebit bundle")
     if table.get("format") != FORMAT:
-        raise IntegrityError(f"{path} has format {table.get('format')}, this loader reads format {FORMAT}")
+        raise IntegrityError(
+            f"{path} has format {table.get('format')}, this loader reads format {FORMAT}: "
+            "take the loader in the bundle, or compile the model again"
+        )
     check_digest(path, text, str(table.get("sha256")))
     if not is_complete(table):
         raise IntegrityError(f"{path} lacks a field or has one of the wrong kind: compile the model again")

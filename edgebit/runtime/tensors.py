@@ -5,6 +5,7 @@ Nothing is imported for it: whatever offers the buffer protocol is taken as it l
 
 from __future__ import annotations
 
+import sys
 from array import array
 from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
@@ -68,7 +69,8 @@ def to_bytes(value: Any, info: TensorInfo) -> bytes:
     is_raw = view.format == "B" and view.ndim == 1 and isinstance(value, (bytes, bytearray))
     if not is_raw:
         kinds = [(_KINDS.get(code), size) for code, size in ((view.format[-1:], view.itemsize), _own(info))]
-        if kinds[0] != kinds[1]:
+        swapped = view.format[:1] in ((">", "!") if sys.byteorder == "little" else ("<",))
+        if kinds[0] != kinds[1] or (swapped and view.itemsize > 1):
             raise RuntimeModelError(
                 f"input {info.name} has elements of format {view.format!r}, {view.itemsize} bytes each: "
                 f"expected {info}"
@@ -85,6 +87,11 @@ def _own(info: TensorInfo) -> Tuple[str, int]:
 
 
 def _of_numbers(value: Any, info: TensorInfo) -> bytes:
+    if info.shape and not isinstance(value, (list, tuple)):
+        raise RuntimeModelError(
+            f"input {info.name} is of type {type(value).__name__}: expected {info} as numbers in lists, "
+            "as bytes, or as what offers its buffer, such as a numpy array"
+        )
     shape: List[int] = []
     level = value
     while isinstance(level, (list, tuple)):

@@ -90,6 +90,8 @@ def check_ids(ids: Sequence[Any], vocab_size: int) -> None:
     number to 32 bits first.
     """
     for token in ids:
+        if not vocab_size:
+            raise RuntimeModelError("there are no token ids: this model has no tokenizer")
         if not is_whole(token) or not 0 <= token < vocab_size:
             largest = vocab_size - 1
             raise RuntimeModelError(f"token {token!r} is not in the vocabulary: ids are 0 to {largest}")

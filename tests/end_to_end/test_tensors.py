@@ -119,8 +119,9 @@ def test_inputs_are_what_python_has(tiny: Path, kind: str) -> None:
         (ROWS.tobytes()[:-1], "input x has 239 bytes"),
         ([[1.0, 2.0]], r"input x has shape \[1, 2\]: expected float32 \[3, 20\]"),
         ([["a"] * 20] * 3, "input x holds what is no float32"),
-        ("text", "input x"),
-        (None, "input x"),
+        ("text", r"input x is of type str: expected float32 \[3, 20\] as numbers in lists"),
+        (None, "input x is of type NoneType"),
+        (ROWS.astype(">f4"), "input x has elements of format '>f'"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(tiny: Path, given: object, complaint: str) -> None:
@@ -135,6 +136,8 @@ def test_models_for_texts_and_for_tensors_refuse_each_other(tiny: Path) -> None:
         for call in (lambda: list(model.generate("hello")), lambda: model.embed("hello")):
             with pytest.raises(RuntimeModelError, match=r"computes tensors from tensors and .*: call run"):
                 call()
+        with pytest.raises(RuntimeModelError, match="this model has no tokenizer"):
+            model.detokenize([1])
         refuse_natively(model)
 
 

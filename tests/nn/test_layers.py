@@ -164,5 +164,13 @@ def test_what_torch_cannot_export_is_one_line(tmp_path: Path) -> None:
     ) as caught:
         edgebit.export_torch(Undecided(), torch.zeros(3), tmp_path / "m.onnx")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+    for channels, wrong in ((3, 4), (1, 2)):
+        with pytest.raises(EdgebitError, match=f"a ternary layer of {channels} inputs is given {wrong}"):
+            edgebit.export_torch(BitLinear(channels, 2), torch.zeros(1, wrong), tmp_path / "m.onnx")
+    with pytest.raises(EdgebitError, match="1 inputs and 2 input_names: a, b"):
+        edgebit.export_torch(BitLinear(4, 2), torch.zeros(1, 4), tmp_path / "m.onnx", ["a", "b"])
+    with pytest.raises(EdgebitError, match="1 outputs and 2 output_names: a, b"):
+        edgebit.export_torch(BitLinear(4, 2), torch.zeros(1, 4), tmp_path / "m.onnx", None, ["a", "b"])
+    assert not list(tmp_path.iterdir())
     with pytest.raises(EdgebitError, match="name a file that ends in"):
         edgebit.export_torch(model(), torch.zeros(1, 3, 8, 8), tmp_path / "m.pt")
