@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 from tvm.script import tirx as T
 
 from edgebit.errors import CompileError, TargetError
+from edgebit.schedules.attention_decode import attention_decode
 from edgebit.schedules.catalogue import ANY, SCHEDULES, kernel, provider, select, table
 from edgebit.schedules.float_norm import rmsnorm_quantize
 from edgebit.schedules.lowering import compile_object
@@ -193,11 +195,19 @@ def test_the_table_has_every_kernel_and_tier() -> None:
 
 
 def test_quick_parsing_gives_the_kernels_that_tvm_gives() -> None:
-    """One with inline functions, parsed as TVM does it by itself; `inspect` is then what it was."""
+    """Kernels with inline functions, in one of them another, parsed as TVM does it by itself, once and again;
+    `inspect` is then what it was.
+    """
     tier, stack_frames = TIERS["sse2"], inspect.getouterframes
-    parsed = rmsnorm_quantize(tier, eps=1e-5)
-    quick = kernel("rmsnorm_quantize", tier, eps=1e-5).prim_func
-    assert compiled({"k": quick}, "sse2") == compiled({"k": parsed}, "sse2")
+    shape = {"group": 4, "head_dim": 64, "scale": 0.125}
+    parsed = [rmsnorm_quantize(tier, eps=1e-5), attention_decode(tier, **shape)]
+    for _ in range(2):
+        quick = [
+            kernel("rmsnorm_quantize", tier, eps=1e-5).prim_func,
+            kernel("attention_decode", tier, **shape).prim_func,
+        ]
+        for ours, theirs in zip(quick, parsed, strict=True):
+            tvm.ir.assert_structural_equal(ours, theirs, map_free_vars=True)
     with pytest.raises(ZeroDivisionError), quick_parsing():
         assert inspect.stack()[0].code_context is None
         assert inspect.stack()[0].frame is inspect.currentframe()
