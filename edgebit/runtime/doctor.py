@@ -86,8 +86,10 @@ class Report:
         return tables
 
 
-def examine(folder: Path, asked: Sequence[str] = ()) -> Report:
-    """Look at a bundle and this machine, and run the self-test on `asked` tiers (none: all the CPU has)."""
+def examine(folder: Path, asked: Sequence[str] = (), asked_threads: Optional[int] = None) -> Report:
+    """Look at a bundle and this machine, and run the self-test on `asked` tiers (none: all the CPU has) with
+    `asked_threads` (None: one and all).
+    """
     files = check_files(folder)
     findings = [*files.findings, *check_system(folder, files.manifest)]
     runs: List[Run] = []
@@ -100,7 +102,7 @@ def examine(folder: Path, asked: Sequence[str] = ()) -> Report:
         threads = kernels.choice.threads if kernels.choice else available_cpus()
         findings.append(check_memory(files.manifest, threads))
         if kernels.able and _is_runnable(files):
-            runs = _run_all(folder, files.manifest, kernels, findings)
+            runs = _run_all(folder, files.manifest, kernels, asked_threads, findings)
     show_progress("")
     return Report(findings, runs, _facts(files.manifest or {}))
 
@@ -156,14 +158,21 @@ def _processor(tiers: Sequence[Tier], choice: Optional[Choice]) -> Finding:
     return Finding("processor", RIGHT if able else WRONG, "; ".join(parts))
 
 
-def _run_all(folder: Path, manifest: Dict[str, Any], kernels: _Kernels, findings: List[Finding]) -> List[Run]:
+def _run_all(
+    folder: Path,
+    manifest: Dict[str, Any],
+    kernels: _Kernels,
+    asked_threads: Optional[int],
+    findings: List[Finding],
+) -> List[Run]:
     """The self-test on every tier; adds a finding where the bundle has none."""
     try:
         samples = read_samples(manifest)
     except RuntimeModelError as error:
         findings.append(Finding("self-test", WRONG, str(error)))
         return []
-    return [run(folder, tier, threads, samples) for tier, threads in runs_of(kernels.able, kernels.choice)]
+    chosen = runs_of(kernels.able, kernels.choice, asked_threads)
+    return [run(folder, tier, threads, samples) for tier, threads in chosen]
 
 
 def _facts(manifest: Dict[str, Any]) -> Dict[str, Any]:
@@ -191,12 +200,15 @@ def parser(bundle: Optional[str] = None) -> argparse.ArgumentParser:
     options.add_argument(
         "--tier", action="append", default=[], help="test these kernels only; default: all the CPU can run"
     )
+    options.add_argument("--threads", type=int, help="test with so many only; default: with one and with all")
     options.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return options
 
 
 def run_doctor(chosen: argparse.Namespace) -> int:
-    report = examine(Path(chosen.bundle), chosen.tier)
+    if chosen.threads is not None and chosen.threads < 1:
+        raise RuntimeModelError(f"--threads {chosen.threads}: one is the least")
+    report = examine(Path(chosen.bundle), chosen.tier, chosen.threads)
     if chosen.json:
         print(json.dumps(report.as_json(), indent=2))
     else:

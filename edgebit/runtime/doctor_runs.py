@@ -84,8 +84,14 @@ def find_choice(folder: Path) -> Choice:
     return Choice(*in_child(look, _nobody))
 
 
-def runs_of(able: Sequence[str], choice: Optional[Choice]) -> List[Tuple[str, int]]:
-    """(tier, threads) to test: the chosen kernels with one thread and with all, the other ones with all."""
+def runs_of(
+    able: Sequence[str], choice: Optional[Choice], asked: Optional[int] = None
+) -> List[Tuple[str, int]]:
+    """(tier, threads) to test: the chosen kernels with one thread and with all, the other ones with all; or
+    each with the number of threads that is `asked` for.
+    """
+    if asked is not None:
+        return [(name, asked) for name in able]
     threads = choice.threads if choice else available_cpus()
     runs = []
     for name in able:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from edgebit.bundle.samples import PROMPTS, record_samples
 from edgebit.compiler.target import load_target
 from edgebit.emulation import Emulator
 from edgebit.errors import BundleError, SelfTestError
+from edgebit.host_library import fits_here
 from edgebit.progress import SILENT
 from edgebit.runtime.doctor import examine
 from edgebit.runtime.self_test import LONGEST_ANSWER, AnySample, Sample
+from edgebit.schedules.tier import TIERS
 from edgebit.self_test import SelfTest, UntestedWarning, multiplications
 from tests.builders import TINY
 from tests.end_to_end.conftest import TinyModel
@@ -71,6 +74,18 @@ def test_a_bundle_that_answers_otherwise_is_not_written(
         edgebit.compile(packed.checkpoint, output=tmp_path / "deep" / "bundle")
     assert "\n" not in str(e.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_model_is_asked_with_one_thread_on_its_best_tier(
+    packed: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it must answer was recorded with all threads."""
+    asked: list[Sequence[str]] = []
+    monkeypatch.setattr(self_test, "MOST_ON_ALL_TIERS", 0)
+    monkeypatch.setattr(self_test, "ask", lambda command, where: asked.append(command))
+    SelfTest(packed.compiled, SILENT).run(packed.bundle)
+    best = next(name for name in packed.compiled.objects if fits_here(TIERS[name]))
+    assert [list(command[2:]) for command in asked] == [["--tier", best, "--threads", "1"]]
 
 
 # ---- another architecture ----------------------------------------------------------------------------

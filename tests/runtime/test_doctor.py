@@ -105,6 +105,13 @@ def test_one_cpu_is_enough(toy_bundle: Path) -> None:
     assert {run.threads for run in report.runs} == {1}
 
 
+def test_the_threads_that_are_asked_for_are_tested_alone(toy_bundle: Path) -> None:
+    result = doctor(toy_bundle, "--threads", "3", "--json")
+    assert {run["threads"] for run in json.loads(result.stdout)["self_test"]} == {3}
+    refused = doctor(toy_bundle, "--threads", "0")
+    assert refused.returncode != 0 and "--threads 0: one is the least" in refused.stderr
+
+
 # ---- files -------------------------------------------------------------------------------------------
 
 
