@@ -21,8 +21,8 @@ from edgebit.compiler.plan import Plan
 from edgebit.compiler.summary import streamed_bytes
 from edgebit.compiler.weights import ROWS, Array, bfloat16_rows
 
-_SAMPLED = 8  # one block of rows in so many is coded to see what s4 would leave
-_BLOCK = 128  # rows
+_SAMPLED_ROWS = 4096  # of larger tables so many are coded to see what s4 would leave
+_BLOCK = 128  # rows that are side by side
 _FEW_SURVIVORS = 32  # native/head_screen.c computes them without screening them again
 
 
@@ -72,7 +72,7 @@ def s4_pays(compiled: CompiledModel, exact: Screening, s4: Screening) -> bool:
 def sampled_codes(calibration: Calibration, table: Callable[[], Array], planes: SurvivorCount) -> Survivors:
     """What codes of ``table`` would leave, from some of its rows and the thresholds of ``planes``."""
     data = table()
-    firsts = range(0, len(data), _BLOCK * _SAMPLED)
+    firsts = range(0, len(data), _BLOCK * max(1, len(data) // _SAMPLED_ROWS))
     rows = np.concatenate([np.arange(first, min(first + _BLOCK, len(data))) for first in firsts])
     coder = RowCoder(data.shape[1], calibration.components)
     count = SurvivorCount(len(rows), calibration.states, calibration.components, rotated=True)

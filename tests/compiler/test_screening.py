@@ -60,7 +60,7 @@ def test_codes_pay_where_they_save_as_large_a_share_as_they_add(
     assert s4_pays(compiled, exact, s4) == pays
 
 
-def test_an_eighth_of_the_rows_tells_what_codes_leave(tmp_path: Path) -> None:
+def test_half_of_the_rows_tells_what_codes_leave(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     table = normal(rng, 8192, 256)
 
