@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -279,6 +280,41 @@ def test_values_that_are_no_finite_bfloat16_are_refused() -> None:
     table[7, 3] = 0x7F80
     with pytest.raises(CompileError, match=r"tensor e: a value in rows 0\.\.19 is not finite"):
         packer(table, components)
+
+
+def rows_just_above_a_bound(rng: Generator, rows: int, columns: int) -> tuple[Array, list[int]]:
+    """A table with S = 1, and for each row the energy Σ (256 δ)² of its columns from 64 on: at most 8
+    more than the square of a number of 12 bits, which bounds have.
+
+    Entries of 128 to 255 units S / 256 are 257 to 384 units from what the first plane stands for, the first
+    64 columns, of 127 S, keep S where it is.
+    """
+    left = rng.integers(257, 385, (rows, columns - 64))
+    squares = np.arange(257, 385) ** 2
+    free = squares[:, None, None] + squares[:, None] + squares  # by what the last three columns add
+    energies = []
+    for row in left:
+        others = int((row[:-3] ** 2).sum())
+        grid = 4 * round(math.sqrt(others + np.median(free)) / 4)
+        above = others + free - grid**2
+        row[-3:] = 257 + np.argwhere((above > 0) & (above <= 8))[0]
+        energies.append(int((row**2).sum()))
+    units = np.concatenate([np.full((rows, 64), 127 * 256), 512 - left], axis=1)
+    return bf16(units / 256.0), energies
+
+
+def test_the_energy_that_the_first_plane_leaves_is_never_rounded_down() -> None:
+    """Energies of 2560 columns have more bits than float32: N must be the next number of 12 bits, not the one
+    that the energy is just above.
+    """
+    table, energies = rows_just_above_a_bound(np.random.default_rng(12), 32, 2560)
+    matrix = np.zeros((2560, 64), f32)
+    matrix[np.arange(64), np.arange(64)] = 1.0
+    sections = sections_of(packer(table, Components(np.arange(16), matrix, np.ones(64))).sections(), 32)
+    bounds = sections.bounds.transpose(0, 2, 1).reshape(-1, 5).astype(np.float64)
+    assert (bounds[:, 0] == 1.0).all()
+    for found, energy in zip(bounds[:, 2] * 256.0, energies, strict=True):
+        assert energy < int(found) ** 2 and found == math.isqrt(energy) + 4
 
 
 def test_bounds_do_not_depend_on_the_rows_beside() -> None:
