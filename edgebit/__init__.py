@@ -122,12 +122,13 @@ def export_torch(
     return export_module(module, example_inputs, path, input_names, output_names, dynamic_shapes)
 
 
-def load(bundle: str | Path, threads: int | None = None) -> Model:
+def load(bundle: str | Path, threads: int | None = None, verify: bool = False) -> Model:
     """Open a bundle on this machine with the same loader that travels to the device.
 
-    `threads` None lets the runtime choose. Raises the runtime's own one-line error where the bundle is
-    damaged or for another CPU.
+    `threads` None lets the runtime choose; `verify` checks the sha256 of the largest files too. Raises
+    edgebit.runtime.RuntimeModelError, as the model does: IntegrityError where the bundle is damaged or for
+    another CPU.
     """
     from edgebit.runtime import load as load_bundle
 
-    return load_bundle(bundle, threads=threads)
+    return load_bundle(bundle, threads, verify)

@@ -67,7 +67,7 @@ GENERATE = {
     for piece in model.chat([{"role": "user", "content": "turn on the kitchen light"}]):
         print(piece, end="", flush=True)
 
-`generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/__init__.py`.
+`generate`, `chat`, `tokenize`, `detokenize` and `logits` are described in `edgebit_runtime/model.py`.
 """,
     "programs": "`chat.py`, `bench.py`, `doctor.py`",
 }

@@ -183,6 +183,7 @@ class Model:
 
     @property
     def info(self) -> ModelInfo:
+        """Sizes, context, kernels and threads in use; of a graph of tensors its inputs and outputs."""
         return self._engine.info
 
     def require_task(self, task: str) -> None:

@@ -20,10 +20,12 @@ class Stats:
 
     @property
     def prefill_tokens_per_second(self) -> float:
+        """Of the tokens that were not cached."""
         return _rate(self.prompt_tokens - self.cached_tokens, self.prefill_seconds)
 
     @property
     def decode_tokens_per_second(self) -> float:
+        """Of the tokens behind the first, which prefill gives."""
         return _rate(self.generated_tokens - 1, self.decode_seconds)
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import edgebit
 from edgebit.runtime import IntegrityError, RuntimeModelError, integrity, load
 from edgebit.runtime.integrity import check_bundle
 
@@ -76,6 +77,9 @@ def test_large_files_are_hashed_on_request_only(bundle_copy: Path, monkeypatch: 
     path.write_bytes(data)
     check_bundle(bundle_copy)
     assert complaint(bundle_copy, verify=True).startswith("weights.bin is damaged: sha256 ")
+    for opened in (load, edgebit.load):
+        with pytest.raises(IntegrityError, match="weights.bin is damaged"):
+            opened(bundle_copy, verify=True)
     monkeypatch.setenv("EDGEBIT_VERIFY", "1")
     assert complaint(bundle_copy).startswith("weights.bin is damaged: sha256 ")
     monkeypatch.setenv("EDGEBIT_VERIFY", "0")
