@@ -78,7 +78,7 @@ def test_large_files_are_hashed_on_request_only(bundle_copy: Path, monkeypatch: 
     check_bundle(bundle_copy)
     assert complaint(bundle_copy, verify=True).startswith("weights.bin is damaged: sha256 ")
     for opened in (load, edgebit.load):
-        with pytest.raises(IntegrityError, match="weights.bin is damaged"):
+        with pytest.raises(IntegrityError, match=r"weights\.bin is damaged"):
             opened(bundle_copy, verify=True)
     monkeypatch.setenv("EDGEBIT_VERIFY", "1")
     assert complaint(bundle_copy).startswith("weights.bin is damaged: sha256 ")
