@@ -13,8 +13,8 @@ from benchmarks.synthetic.draw import Draw
 from benchmarks.synthetic.embedding import embedding_blocks
 from benchmarks.synthetic.layers import Layers
 from benchmarks.synthetic.tokenizer import json_bytes, tokenizer_files
-from edgebit.bundle.replacing import swap
 from edgebit.errors import UsageError
+from edgebit.folders import swap
 from edgebit.progress import SILENT, Progress
 
 WEIGHTS = "model.safetensors"

@@ -17,9 +17,9 @@ from edgebit.bundle.link import LIBRARY, NATIVE, compiled_parts, library_of
 from edgebit.bundle.manifest import FORMAT, MANIFEST, Facts, FileEntry, Manifest, TargetEntry, WeightsEntry
 from edgebit.bundle.program import PROGRAM, program_of
 from edgebit.bundle.readme import bundle_readme
-from edgebit.bundle.replacing import replacing
 from edgebit.compiler.target import Target
 from edgebit.errors import BundleError
+from edgebit.folders import replacing
 from edgebit.progress import SILENT, Progress
 from edgebit.runtime.engine import TASK_EMBED, TASK_GENERATE, TASK_RUN
 from edgebit.runtime.self_test import AnySample
@@ -112,7 +112,7 @@ def write(
     Raises BundleError, LinkError, and what the tester does.
     """
     output = check_output(output)
-    with replacing(output) as folder:
+    with replacing(output, BundleError) as folder:
         progress.stage("weights")
         with (folder / WEIGHTS).open("wb") as file:
             weights_id = compiled.weights.write(file, progress.advance)

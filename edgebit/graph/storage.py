@@ -12,13 +12,13 @@ import onnx
 import onnx_ir as ir
 
 from edgebit.errors import GraphError
+from edgebit.folders import replacing
 from edgebit.graph.genai import GENAI_FILE, genai_config, metadata_from
 from edgebit.graph.model import GraphMetadata, OnnxModel, is_described
 from edgebit.graph.operators import DOMAIN, DOMAIN_VERSION, OPSET_VERSION
 from edgebit.graph.recognition import recognize
 from edgebit.graph.wellformed import check_graph
 from edgebit.graph.wire import check_wire_size
-from edgebit.model.folders import replacing
 from edgebit.model.jsonfile import quoted, read_json
 from edgebit.model.tokenizer import COMPANION_FILES, TOKENIZER_FILE, read_chat_template
 from edgebit.progress import SILENT, Progress

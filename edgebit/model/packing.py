@@ -24,8 +24,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from edgebit.errors import CheckpointError, UsageError
+from edgebit.folders import replacing
 from edgebit.model.checkpoint import Checkpoint, open_checkpoint
-from edgebit.model.folders import replacing
 from edgebit.model.granularity import Scales
 from edgebit.model.jsonfile import read_json
 from edgebit.model.overrides import AS_THE_FILE_SAYS, Overrides

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgebit.bundle import parse_manifest, write, writer
-from edgebit.bundle.writer import Untested
+from edgebit.bundle.writer import Untested, check_output
 from edgebit.compiler.target import load_target
 from edgebit.errors import BundleError, EdgebitError, LinkError, ModelError
 from tests.bundle.builders import FakeModel, FakeWeights, write_native
@@ -166,7 +166,7 @@ def test_a_full_disk_is_one_line(native: Path, place: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device", str(place / "bundle" / "weights.bin"))
 
     monkeypatch.setattr(writer, "copy_runtime", full)
-    with pytest.raises(BundleError, match="No space left on device; no bundle was written"):
+    with pytest.raises(BundleError, match="No space left on device; nothing was written"):
         write(FakeModel(), TABLE, place / "bundle", Untested(), native=native)
     assert list(place.iterdir()) == []
 
@@ -199,3 +199,15 @@ def test_a_bundle_for_another_cpu_is_written_here(native: Path, place: Path) -> 
         (write(model, TABLE, place / "bundle", Untested(), native=native) / "manifest.json").read_text()
     )
     assert manifest.target.architecture == "arm64"
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match="file is not a folder"):
+        check_output(tmp_path / "file" / "bundle")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    for output in (tmp_path / "bundle", tmp_path / "more" / "bundle"):
+        with pytest.raises(BundleError, match=f"{tmp_path} cannot be written to"):
+            check_output(output)

@@ -309,11 +309,12 @@ INTERRUPTED = """
 import sys, time
 from pathlib import Path
 import edgebit
-from edgebit.bundle.replacing import replacing
+from edgebit.errors import BundleError
+from edgebit.folders import replacing
 from edgebit.cli import main
 
 def half(*_):
-    with replacing(Path("bundle")):
+    with replacing(Path("bundle"), BundleError):
         print("writing", flush=True)
         time.sleep(60)
 

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: made beside its place, in which it is put at the end.
+"""Folders that appear whole or not at all: made beside their place, in which they are put at the end.
 
 What a killed process left there is removed by the next one that writes to the same place.
 """
@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgebit.errors import BundleError
+from edgebit.errors import EdgebitError
 
 NEW, OLD = "new", "old"
 
 
 @contextmanager
-def replacing(output: Path) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its place at the end, or vanishes on an error."""
-    prefix = f".{output.name}.compiling."
+def replacing(output: Path, failure: type[EdgebitError]) -> Iterator[Path]:
+    """A temporary folder beside `output` that takes its place at the end, or vanishes on an error.
+
+    Raises `failure` where nothing can be written there.
+    """
+    output = output.resolve()
+    prefix = f".{output.name}.partial."
     try:
         with parent_folder(output):
             remove_leftovers(output, prefix)
@@ -36,8 +40,8 @@ def replacing(output: Path) -> Iterator[Path]:
                 yield made
                 swap(made, output, Path(temporary) / OLD)
     except OSError as error:
-        raise BundleError(
-            f"{error.filename or output}: {error.strerror or error}; no bundle was written"
+        raise failure(
+            f"{error.filename or output}: {error.strerror or error}; nothing was written"
         ) from error
 
 
@@ -88,8 +92,8 @@ def in_use(folder: Path) -> Iterator[bool]:
 
 
 def remove_leftovers(output: Path, prefix: str) -> None:
-    """A folder that nobody writes any more goes. Killed in the midst of `swap`, it holds the bundle that was
-    there: that one is put back. One without NEW may be of a process that has not locked it yet.
+    """A folder that nobody writes any more goes. Killed in the midst of `swap`, it holds what was there:
+    that is put back. One without NEW may be of a process that has not locked it yet.
     """
     for folder in output.parent.iterdir():
         if not folder.name.startswith(prefix) or not any((folder / name).is_dir() for name in (NEW, OLD)):

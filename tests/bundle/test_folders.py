@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from edgebit.bundle import replacing as module
-from edgebit.bundle.replacing import NEW, OLD, replacing
-from edgebit.bundle.writer import check_output
-from edgebit.errors import BundleError
+from edgebit import folders
+from edgebit.errors import GraphError
+from edgebit.folders import NEW, OLD, replacing
 
 WRITES = """
 import sys, time
 from pathlib import Path
-from edgebit.bundle.replacing import replacing
-with replacing(Path(sys.argv[1])) as folder:
+from edgebit.errors import GraphError
+from edgebit.folders import replacing
+with replacing(Path(sys.argv[1]), GraphError) as folder:
     (folder / "weights.bin").write_bytes(b"half")
     print("writing", flush=True)
     time.sleep(60)
@@ -41,33 +40,33 @@ def another_process_writes(output: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def write(output: Path, content: bytes) -> None:
-    with replacing(output) as folder:
+    with replacing(output, GraphError) as folder:
         (folder / "weights.bin").write_bytes(content)
 
 
 def test_what_a_killed_process_left_goes_with_the_next(tmp_path: Path) -> None:
-    output = tmp_path / "bundle"
+    output = tmp_path / "made"
     with another_process_writes(output) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert [path.name.startswith(".bundle.compiling.") for path in tmp_path.iterdir()] == [True]
+    assert [path.name.startswith(".made.partial.") for path in tmp_path.iterdir()] == [True]
     write(output, b"whole")
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
     assert (output / "weights.bin").read_bytes() == b"whole"
 
 
 def test_a_process_that_still_writes_is_left_alone(tmp_path: Path) -> None:
-    output = tmp_path / "bundle"
+    output = tmp_path / "made"
     with another_process_writes(output):
         write(output, b"whole")
         (other,) = (path for path in tmp_path.iterdir() if path != output)
         assert (other / NEW / "weights.bin").read_bytes() == b"half"
 
 
-def test_a_bundle_that_a_killed_process_had_moved_away_comes_back(
+def test_a_folder_that_a_killed_process_had_moved_away_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, left = tmp_path / "bundle", tmp_path / ".bundle.compiling.12345678"
+    output, left = tmp_path / "made", tmp_path / ".made.partial.12345678"
     (left / NEW).mkdir(parents=True)
     (left / OLD).mkdir()
     (left / OLD / "weights.bin").write_bytes(b"former")
@@ -75,28 +74,16 @@ def test_a_bundle_that_a_killed_process_had_moved_away_comes_back(
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "swap", fails)
-    with pytest.raises(BundleError, match="No space left"):
+    monkeypatch.setattr(folders, "swap", fails)
+    with pytest.raises(GraphError, match="No space left"):
         write(output, b"never")
     assert (output / "weights.bin").read_bytes() == b"former"
-    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
-@pytest.mark.parametrize("name", [".bundle.compiling.12345678", ".bundle.backup"])
+@pytest.mark.parametrize("name", [".made.partial.12345678", ".made.backup"])
 def test_folders_that_may_be_of_somebody_else_stay(tmp_path: Path, name: str) -> None:
-    inside = "file" if "compiling" in name else NEW
+    inside = "file" if "partial" in name else NEW
     (tmp_path / name / inside).mkdir(parents=True)
-    write(tmp_path / "bundle", b"whole")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "bundle"])
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused_before_any_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(BundleError, match="file is not a folder"):
-        check_output(tmp_path / "file" / "bundle")
-    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
-    for output in (tmp_path / "bundle", tmp_path / "more" / "bundle"):
-        with pytest.raises(BundleError, match=f"{tmp_path} cannot be written to"):
-            check_output(output)
+    write(tmp_path / "made", b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "made"])
