@@ -35,6 +35,10 @@ def run(
     )
 
 
+def in_shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+
+
 def test_one_answer_and_out(toy_bundle: Path) -> None:
     result = run(toy_bundle, "--prompt", "hi")
     assert (result.returncode, result.stdout, result.stderr) == (0, ANSWER + "\n", "")
@@ -102,6 +106,18 @@ def test_a_damaged_bundle_is_an_error_and_a_traceback_on_request(bundle_copy: Pa
     assert "Traceback" in run(bundle_copy, "--prompt", "hi", EDGEBIT_DEBUG="1").stderr
 
 
+@pytest.mark.parametrize("program", ["chat.py", "bench.py"])
+def test_a_damaged_loader_is_one_line(bundle_copy: Path, program: str) -> None:
+    path = bundle_copy / "edgebit_runtime" / "engine.py"
+    path.write_bytes(path.read_bytes()[:100])
+    for damage in ("unterminated", "No module named 'edgebit_runtime.engine'"):
+        result = in_shell(f"{sys.executable} {bundle_copy}/{program}")
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+        assert result.stderr.startswith("edgebit: edgebit_runtime/ does not load: ")
+        assert damage in result.stderr
+        path.unlink(missing_ok=True)
+
+
 def test_a_terminal_without_utf_8_gets_what_it_can_show(toy_bundle: Path) -> None:
     result = run(toy_bundle, "--prompt", "hi", PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stdout) == (0, "??? ok.\n")
@@ -114,9 +130,7 @@ def test_output_that_cannot_be_written_is_one_line(toy_bundle: Path) -> None:
         ("bench.py", "--json --repeat 1"),
     ):
         command = f"{sys.executable} {toy_bundle}/{program} {what} >/dev/full"
-        result = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
-        )
+        result = in_shell(command)
         assert result.stderr == "edgebit: the output cannot be written: No space left on device\n"
         assert result.returncode == 1
 
@@ -124,9 +138,7 @@ def test_output_that_cannot_be_written_is_one_line(toy_bundle: Path) -> None:
 def test_closed_streams_are_empty(toy_bundle: Path) -> None:
     start = f"{sys.executable} {toy_bundle}/chat.py"
     for command in (f"{start} <&-", f"{start} --prompt hi >&-", f"{start} --prompt '' 2>&-"):
-        result = subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False
-        )
+        result = in_shell(command)
         assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -154,7 +166,7 @@ def test_a_prompt_that_is_not_utf_8_is_read_as_from_a_pipe(toy_bundle: Path) -> 
 
 def test_a_reader_that_leaves_is_not_an_error_message(toy_bundle: Path) -> None:
     command = f"{sys.executable} {toy_bundle}/chat.py --prompt hi | true"
-    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    result = in_shell(command)
     assert result.stderr == ""
 
 

@@ -8,6 +8,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True  # the folder stays as it was delivered
 sys.path.insert(0, HERE)
 
-from edgebit_runtime.embed import main  # noqa: E402 - the line above makes it importable
+try:
+    from edgebit_runtime.embed import main
+except Exception as error:  # whatever a missing or damaged file of the loader, or an old Python, does
+    sys.stderr.write(
+        "edgebit: edgebit_runtime/ does not load: %s; it takes Python 3.8 and all its files\n" % error
+    )
+    sys.exit(1)
 
 sys.exit(main(sys.argv[1:], HERE))
