@@ -40,7 +40,7 @@ def compile(  # noqa: A001 - the word for it; `edgebit.compile` shadows nothing 
 ) -> Path:
     """Compile a model into a bundle folder and return the folder.
 
-    `model` is a checkpoint folder, a .gguf file, a Hugging Face repo id or an .onnx file exported by edgebit;
+    `model` is a checkpoint folder, a .gguf file, a Hugging Face repo id or an .onnx file (exported or yours);
     None is the built-in model. `output` defaults to `<model name>-<target>` in the current folder, `context`
     (tokens) to what the model was trained for. `head`: how the lm_head is kept, see `edgebit compile --help`;
     `kv`: the KV cache, "f16" or "int8". What changes results, int8 alone, is measured and told as a warning.

@@ -24,7 +24,7 @@ from .library import (
 from .sampling import Sampling
 from .stats import HeadStats, SpeculationStats
 from .tensors import FORMATS, TensorInfo
-from .text import Text, check_ids, sentence
+from .text import OpenModel, Text, check_ids, sentence
 from .turn import Turn, in_turn
 
 LIBRARY = "libmodel.so"
@@ -59,25 +59,24 @@ class Engine:
 
     def __init__(self, folder: Path, threads: Optional[int] = None, library: Optional[Path] = None) -> None:
         """`library`: another build of the same model's than the one in the folder."""
-        self._model: Optional[int] = None
         self._session: Optional[int] = None
         self.turn = Turn()
         check_threads(threads)
         self._library = bind(str(library or folder.resolve() / LIBRARY))
         message = ctypes.create_string_buffer(MESSAGE_SIZE)
-        self._model = self._library.eb_open(os.fsencode(folder), message, MESSAGE_SIZE)
-        if not self._model:
+        handle = self._library.eb_open(os.fsencode(folder), message, MESSAGE_SIZE)
+        if not handle:
             raise RuntimeModelError(sentence(message))
-        self._session = self._library.eb_session_open(self._model, threads or 0, message, MESSAGE_SIZE)
+        model = OpenModel(self._library, handle)
+        self._session = self._library.eb_session_open(handle, threads or 0, message, MESSAGE_SIZE)
         if not self._session:
-            self.close()
             raise RuntimeModelError(sentence(message))
-        self.info = self._read_info()
-        self.text = Text(self._library, self._open_model, self.info.vocab_size, self.turn)
+        self.info = self._read_info(handle)
+        self.text = Text(self._library, model, self.info.vocab_size)
 
-    def _read_info(self) -> ModelInfo:
+    def _read_info(self, model: int) -> ModelInfo:
         info = Info()
-        self._library.eb_info(self._model, info)
+        self._library.eb_info(model, info)
         return ModelInfo(
             vocab_size=info.vocab_size,
             hidden_size=info.hidden_size,
@@ -87,19 +86,19 @@ class Engine:
             weights_bytes=info.weights_bytes,
             arena_bytes=info.arena_bytes,
             cache_bytes=info.cache_bytes,
-            tier=self._library.eb_tier_name(self._model).decode(),
+            tier=self._library.eb_tier_name(model).decode(),
             threads=self._library.eb_threads(self._session),
             task=TASKS[info.task],
-            inputs=self._tensors("input"),
-            outputs=self._tensors("output"),
+            inputs=self._tensors(model, "input"),
+            outputs=self._tensors(model, "output"),
         )
 
-    def _tensors(self, kind: str) -> Tuple[TensorInfo, ...]:
+    def _tensors(self, model: int, kind: str) -> Tuple[TensorInfo, ...]:
         """What the library knows of its inputs or outputs."""
         found = []
-        for index in range(getattr(self._library, f"eb_{kind}_count")(self._model)):
+        for index in range(getattr(self._library, f"eb_{kind}_count")(model)):
             info = TensorInfoStruct()
-            getattr(self._library, f"eb_{kind}_info")(self._model, index, info)
+            getattr(self._library, f"eb_{kind}_info")(model, index, info)
             shape = tuple(info.shape[: info.rank])
             found.append(TensorInfo(info.name.decode("utf-8"), list(FORMATS)[info.dtype], shape))
         return tuple(found)
@@ -107,15 +106,13 @@ class Engine:
     @in_turn
     def close(self) -> None:
         """Gives memory and threads back. May be called twice."""
-        session, model = self._session, self._model
-        self._session = self._model = None
+        session, self._session = self._session, None
         if session:
             self._library.eb_session_close(session)
-        if model:
-            self._library.eb_close(model)
+            self.text.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_library"):
+        if hasattr(self, "text"):
             self.close()
 
     def _open(self) -> int:
@@ -123,12 +120,6 @@ class Engine:
         if not self._session:
             raise RuntimeModelError("the model is closed")
         return self._session
-
-    def _open_model(self) -> int:
-        """The model's handle."""
-        if not self._model:
-            raise RuntimeModelError("the model is closed")
-        return self._model
 
     # ---- evaluation ------------------------------------------------------------------------------
 

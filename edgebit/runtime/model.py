@@ -175,7 +175,7 @@ class Model:
     def logits(self, ids: Sequence[int]) -> memoryview[float]:
         """float32 logits after each token, shape (len(ids), vocab_size); numpy.asarray shares its memory."""
         self.require_task(TASK_GENERATE)
-        with self._engine.turn:
+        with self._engine.turn.lock:
             self._begin_run()
             return self._context.evaluate_all(token_ids(ids))
 
@@ -213,7 +213,7 @@ class Model:
     # ---- one run ---------------------------------------------------------------------------------
 
     def _begin_run(self) -> int:
-        with self._engine.turn:
+        with self._engine.turn.lock:
             self._run += 1
             return self._run
 
@@ -243,7 +243,7 @@ class Model:
         self._require_current(run)
         meter = Meter(len(ids))
         try:
-            with self._engine.turn:
+            with self._engine.turn.lock:
                 self._require_current(run)
                 meter.cached = self._context.reuse(ids)
                 self._context.feed(ids[meter.cached :])
@@ -260,7 +260,7 @@ class Model:
                         return
                     meter.resumed()
                 left = max_tokens - meter.generated
-                with self._engine.turn:
+                with self._engine.turn.lock:
                     self._require_current(run)
                     tokens = self._context.generate(tokens[-1], sampling, speculate, left)
         except ContextFullError as error:

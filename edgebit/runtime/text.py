@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from .arguments import is_whole
 from .errors import RuntimeModelError
 from .library import ADD_BOS, ADD_EOS, MESSAGE_SIZE, PARSE_SPECIAL
-from .turn import Turn, in_turn
+
+
+class OpenModel:
+    """A handle of eb_open, closed when nobody has it any more: other threads may be in a call with it."""
+
+    def __init__(self, library: ctypes.CDLL, handle: int) -> None:
+        self._library = library
+        self.handle = handle
+
+    def __del__(self) -> None:
+        self._library.eb_close(self.handle)
 
 
 class Text:
-    """Calls of the library that need tokenizer.bin. Raises RuntimeModelError with the native sentence."""
+    """Calls of the library that need tokenizer.bin, by any number of threads at once.
 
-    def __init__(self, library: ctypes.CDLL, model: Callable[[], int], vocab_size: int, turn: Turn) -> None:
-        """`model` gives the handle, or raises RuntimeModelError where the model is closed."""
+    Raises RuntimeModelError with the native sentence.
+    """
+
+    def __init__(self, library: ctypes.CDLL, model: OpenModel, vocab_size: int) -> None:
         self._library = library
-        self._model = model
+        self._model: Optional[OpenModel] = model
         self._vocab_size = vocab_size
-        self.turn = turn
 
-    @in_turn
+    def close(self) -> None:
+        self._model = None
+
+    def _open(self) -> OpenModel:
+        """To be held during a call."""
+        model = self._model
+        if model is None:
+            raise RuntimeModelError("the model is closed")
+        return model
+
     def tokenize(self, text: str, add_bos: bool, special: bool, add_eos: bool = False) -> List[int]:
-        model, data = self._model(), _utf8(text)
+        model, data = self._open(), _utf8(text)
         flags = (ADD_BOS * bool(add_bos)) | (ADD_EOS * add_eos) | (PARSE_SPECIAL * bool(special))
 
         def call(ids: Any, room: int) -> int:
-            return int(self._library.eb_tokenize(model, data, len(data), flags, ids, room))
+            return int(self._library.eb_tokenize(model.handle, data, len(data), flags, ids, room))
 
         reason = "the text cannot be tokenized: this model has no tokenizer"
         return _collect(call, len(data) + 8, lambda: reason)
 
-    @in_turn
     def chat_tokens(self, messages: Sequence[Tuple[str, str]], generation_prompt: bool) -> List[int]:
         """Tokens of (role, content) messages in the model's chat format."""
-        model = self._model()
+        model = self._open()
         if any("\0" in role or "\0" in content for role, content in messages):
             raise RuntimeModelError("a message contains a NUL character")
         count = len(messages)
@@ -46,43 +65,48 @@ class Text:
         def call(ids: Any, room: int) -> int:
             return int(
                 self._library.eb_chat_tokens(
-                    model, roles, contents, count, bool(generation_prompt), ids, room, message, MESSAGE_SIZE
+                    model.handle,
+                    roles,
+                    contents,
+                    count,
+                    bool(generation_prompt),
+                    ids,
+                    room,
+                    message,
+                    MESSAGE_SIZE,
                 )
             )
 
         capacity = sum(len(text) for text in contents if text) + 32 * (count + 1)
         return _collect(call, capacity, lambda: sentence(message))
 
-    @in_turn
     def token_bytes(self, token: int, begins: bool = False) -> bytes:
         """The bytes of one token: not always whole characters. begins: a text begins with it; then without
         the space that some tokenizers put in front of a text.
         """
-        model = self._model()
+        model = self._open()
         check_ids([token], self._vocab_size)
         library = self._library
         function = library.eb_first_token_bytes if begins else library.eb_token_bytes
         room = 64
         while True:
             data = ctypes.create_string_buffer(room)
-            needed = int(function(model, token, data, room))
+            needed = int(function(model.handle, token, data, room))
             if needed < 0:
                 raise RuntimeModelError(f"token {token} has no text: this model has no tokenizer")
             if needed <= room:
                 return data.raw[:needed]
             room = needed
 
-    @in_turn
     def is_stop(self, token: int) -> bool:
-        model = self._model()
+        model = self._open()
         check_ids([token], self._vocab_size)
-        return bool(self._library.eb_is_stop(model, token))
+        return bool(self._library.eb_is_stop(model.handle, token))
 
-    @in_turn
     def is_special(self, token: int) -> bool:
-        model = self._model()
+        model = self._open()
         check_ids([token], self._vocab_size)
-        return bool(self._library.eb_is_special(model, token))
+        return bool(self._library.eb_is_special(model.handle, token))
 
 
 def check_ids(ids: Sequence[Any], vocab_size: int) -> None:

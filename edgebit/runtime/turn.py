@@ -5,35 +5,30 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from types import TracebackType
-from typing import Any, Callable, Optional, Type, TypeVar
+from typing import Any, Callable, TypeVar
+from weakref import WeakSet
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class Turn:
-    """``with turn:`` waits for other threads; a thread that has the turn may take it again.
-
-    In a forked child nobody waits: the thread that had the turn is not there to give it back, and the library
-    refuses the session.
-    """
+    """``with turn.lock:`` waits for other threads; a thread that has the turn may take it again."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._process = os.getpid()
+        self.lock = threading.RLock()
+        _turns.add(self)
 
-    def __enter__(self) -> None:
-        if os.getpid() == self._process:
-            self._lock.acquire()
 
-    def __exit__(
-        self,
-        kind: Optional[Type[BaseException]],
-        error: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
-        if os.getpid() == self._process:
-            self._lock.release()
+_turns: WeakSet[Turn] = WeakSet()
+
+
+def _in_a_forked_child() -> None:
+    """The thread that had a turn is not there to give it back, and the library refuses the session."""
+    for turn in _turns:
+        turn.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_in_a_forked_child)
 
 
 def in_turn(method: Method) -> Method:
@@ -41,7 +36,7 @@ def in_turn(method: Method) -> Method:
 
     @functools.wraps(method)
     def call(self: Any, *arguments: Any, **named: Any) -> Any:
-        with self.turn:
+        with self.turn.lock:
             return method(self, *arguments, **named)
 
     return call  # type: ignore[return-value]
