@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -97,6 +98,7 @@ def test_a_child_forked_while_another_thread_computes_is_told_to_open_its_own(op
         for _ in range(20):
             child = os.fork()
             if child == 0:
+                signal.alarm(20)  # a child that waits for a thread it has not is killed
                 try:
                     model.logits([1])
                 except RuntimeModelError as error:
