@@ -11,9 +11,9 @@ _LARGEST_STEPS = 127.5  # the largest entry of a row in steps, unless it is clip
 _SMALLEST_STEP = -120  # exponent: steps / 256 are at least exact float32
 _MAGNITUDE = np.uint16(0x7FFF)  # of bfloat16 bits: ordered as the magnitudes are
 _MANTISSA_BITS, _EXPONENT_BIAS = 7, 127  # of bfloat16
-_ROUNDER = np.float32(3 << 22)
-"""Added to a float32 below 2**22 it rounds it to an integer, ties to even, whose two's complement are the low
-bits of the sum.
+_ROUNDER = np.float32((3 << 22) + (1 << 15))
+"""Added to a float32 of -2**15 to 2**15 - 1 it rounds it to an integer, ties to even, and that with 2**15
+added is the low bits of the sum.
 """
 _CLEARLY_CLIPPED = 160.0  # steps
 
@@ -68,12 +68,9 @@ def step_exponents(bits: U16, outliers: I64) -> I32:
 def codes_of(bits: U16, exponents: I32) -> U16:
     """Codes [n][H] of rows with steps 2**exponents [n]: the nearest, or that of the largest magnitude."""
     units = _units(values_of(bits), exponents[:, None])
-    np.maximum(units, np.float32(-32768.0), out=units)
-    np.minimum(units, np.float32(32767.0), out=units)
+    np.clip(units, np.float32(-32768.0), np.float32(32767.0), out=units)
     units += _ROUNDER
-    codes = units.view(np.uint32).astype(np.uint16)
-    codes ^= np.uint16(1 << 15)
-    return codes
+    return units.view(np.uint32).astype(np.uint16)
 
 
 def screened_steps(codes: U16) -> F32:
@@ -107,8 +104,11 @@ def escapes_of(bits: U16, codes: U16, exponents: I32, outliers: I64) -> Escapes:
 def _units(values: F32, exponents: I32) -> F32:
     """``values``, which are overwritten, in units of S / 256."""
     with np.errstate(over="ignore"):  # outliers
-        values *= np.ldexp(np.float32(1.0), 4 - exponents)
-        values *= np.float32(16.0)
+        if (exponents > _SMALLEST_STEP).all():
+            values *= np.ldexp(np.float32(1.0), 8 - exponents)
+        else:
+            values *= np.ldexp(np.float32(1.0), 4 - exponents)
+            values *= np.float32(16.0)
     return values
 
 

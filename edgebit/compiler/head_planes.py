@@ -202,9 +202,10 @@ class PlanePacker:
 
     def _codes(self, rows: slice, bits: U16) -> U16:
         """Codes of rows, padding columns included."""
-        codes = np.full((len(bits), self.width), 32768, np.uint16)
-        codes[:, : self.columns] = codes_of(bits, self._exponents[rows])
-        return codes
+        codes = codes_of(bits, self._exponents[rows])
+        if self.width == self.columns:
+            return codes
+        return np.pad(codes, ((0, 0), (0, self.width - self.columns)), constant_values=32768)
 
 
 class _Bound:

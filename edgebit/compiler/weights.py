@@ -249,7 +249,7 @@ def bfloat16_rows(name: str, block: Array, first: int) -> npt.NDArray[np.uint16]
             "convert the embedding to bfloat16 first"
         )
     bits = np.ascontiguousarray(narrow).view(np.uint16)
-    if ((bits & _MAGNITUDE) >= _INFINITY).any():
+    if (bits & _MAGNITUDE).max(initial=0) >= _INFINITY:
         raise CompileError(f"tensor {name}: a value in rows {first}..{first + len(block) - 1} is not finite")
     return bits
 
