@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from edgebit.bundle.link import LIBRARY
+from edgebit.bundle.text_tokenizer import library_tokenizer
 from edgebit.bundle.writer import WEIGHTS
 from edgebit.compiler import CompiledModel, CompileOptions, compile_graph
 from edgebit.compiler.head import ExactHead
@@ -90,7 +90,7 @@ def run_on_text(
 def text_tokens(graph: OnnxModel) -> list[int]:
     """Tokens of the built-in text: as many as the model takes, at most MOST_TOKENS."""
     text = (resources.files("edgebit") / TEXT).read_text("utf-8")
-    tokenizer = Tokenizer.from_str(graph.tokenizer.decode("utf-8"))
+    tokenizer = library_tokenizer(graph.tokenizer)
     start = graph.metadata.bos_token_id
     ids = [] if start is None else [start]
     ids += tokenizer.encode(text, add_special_tokens=False).ids

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -56,11 +57,19 @@ class TokenizerFacts:
         return {token.content: token.id for token in self.added if token.special}
 
 
+@lru_cache(maxsize=1)
+def library_tokenizer(content: bytes) -> Tokenizer:
+    """That of the tokenizers library, which takes half a second to make: compiling asks twice, nobody changes
+    it. Raises a bare Exception.
+    """
+    return Tokenizer.from_str(content.decode("utf-8"))
+
+
 def read_tokenizer_json(content: bytes) -> TokenizerFacts:
     """Raises TokenizerError naming what the native tokenizer cannot represent."""
     try:
         tree = parse_json(content, "tokenizer.json", TokenizerError)
-        library = Tokenizer.from_str(content.decode("utf-8"))
+        library = library_tokenizer(content)
     except TokenizerError:
         raise
     except Exception as reason:  # the library raises bare Exception

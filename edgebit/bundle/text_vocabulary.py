@@ -24,6 +24,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 BYTE_OF = _byte_alphabet()
+_BYTE_LEVEL = re.compile("[" + re.escape("".join(BYTE_OF)) + "]*")
 _LATIN1_OF = str.maketrans({char: chr(byte) for char, byte in BYTE_OF.items()})
 
 
@@ -92,7 +93,7 @@ def spaced(text: str) -> bytes:
 
 
 def is_byte_level(text: str) -> bool:
-    return set(text) <= BYTE_OF.keys()
+    return _BYTE_LEVEL.fullmatch(text) is not None
 
 
 def names_a_byte(text: bytes) -> bool:
