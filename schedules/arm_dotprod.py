@@ -12,8 +12,10 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .ternary import LINES_MULTIPLE, Tile, ternary_product
+from .panel import Panel
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import LINES_MULTIPLE, Tile
 
 GEMM_TILE = Tile(blocks=1, tokens=8)
 
@@ -23,7 +25,7 @@ def ternary_gemv_u16_16x1_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
 
 
 def ternary_gemm_u16_16x8_dotprod(tier: Tier, epilogue: str) -> tirx.PrimFunc:
-    return ternary_product(GEMM_TILE, gemm_micro_kernel, epilogue)
+    return ternary_product(GEMM_TILE, gemm_micro_kernel, epilogue, panel=PANEL)
 
 
 @cache
@@ -107,6 +109,50 @@ def gemm_micro_kernel(tile: Tile) -> tirx.PrimFunc:
                         )
 
     return product.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_dotprod")
+
+
+@cache
+def panel_micro_kernel(tile: Tile) -> tirx.PrimFunc:
+    """16 accumulators, as in ``gemm_micro_kernel``."""
+    quarters = 4 if tile.tokens <= 4 else 2
+    passes = 4 // quarters
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(codes: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        stride = T.int32()
+        P = T.match_buffer(codes, (lines, 4, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", strides=[stride, 16, 4, 1], offset_factor=1)
+        C = T.match_buffer(acc, (tile.tokens, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0 : tile.tokens, 0:16], P[0:lines, 0:4, 0:16, 0:4],
+                    X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
+            T.writes(C[0 : tile.tokens, 0:16])
+            sums = T.alloc_buffer((tile.tokens, quarters, 4), "int32", scope="global")
+            for p in range(passes):
+                for m in T.unroll(tile.tokens):
+                    for r in T.unroll(quarters):
+                        sums[m, r, vector(0, 4)] = C[m, vector((p * quarters + r) * 4, 4)]
+                first: T.let = T.address_of(P[0, 0, p * quarters * 4, 0])
+                V = T.decl_buffer((lines, 4, 16, 4), "uint8", data=first)
+                for l in range(lines):
+                    for g in T.unroll(4):
+                        for r in T.unroll(quarters):
+                            for m in T.unroll(tile.tokens):
+                                sums[m, r, vector(0, 4)] = _sdot(
+                                    sums[m, r, vector(0, 4)],
+                                    V.vload([l, g, r * 4, 0], "uint8x16"),
+                                    _lane(X.vload([m, l, 0, 0], "int8x16"), g),
+                                )
+                for m in T.unroll(tile.tokens):
+                    for r in T.unroll(quarters):
+                        C[m, vector((p * quarters + r) * 4, 4)] = sums[m, r, vector(0, 4)]
+
+    return product.with_attr("global_symbol", f"panel_u16_16x{tile.tokens}_dotprod")
+
+
+PANEL = Panel(fewest=17, tokens=8, window=32, micro_kernel=panel_micro_kernel)
+"""For three tiles and more: two decode for less than the panel's stores."""
 
 
 def _sdot(acc: Expr, codes: Expr, q: Expr) -> Expr:

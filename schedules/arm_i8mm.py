@@ -16,8 +16,9 @@ from tvm.script import tirx as T
 
 from .arm_dotprod import gemm_micro_kernel
 from .float_ops import Expr, vector
-from .ternary import Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import Tile
 
 GEMM_TILE = Tile(blocks=1, tokens=8)
 

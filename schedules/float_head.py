@@ -7,6 +7,7 @@ from collections.abc import Callable
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from .cache import Cache, prefetch
 from .float_ops import (
     ALL,
     LANES,
@@ -20,7 +21,6 @@ from .float_ops import (
     vector,
 )
 from .float_tier import accumulator_lanes
-from .ternary import Cache, prefetch
 from .tier import Tier
 
 LIFT = 2.0**63

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from tvm import tirx
 from tvm.script import tirx as T
 
+from .cache import Cache, prefetch
 from .float_ops import Expr, vector
 from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
-from .ternary import Cache, prefetch
 from .tier import Tier
 
 LANES = 8

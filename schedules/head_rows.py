@@ -8,8 +8,8 @@ from __future__ import annotations
 from tvm.script import tirx as T
 from tvm.tirx import PrimFunc
 
+from .cache import Cache, prefetch
 from .float_ops import LANES, Expr, bf16_to_f32, splat, vector
-from .ternary import Cache, prefetch
 from .tier import Tier
 
 OUTLIERS = 16

@@ -13,8 +13,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
-from .ternary import Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import Tile
 
 WINDOW = 32
 """Lines."""

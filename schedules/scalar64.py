@@ -14,8 +14,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr
-from .ternary import Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import Tile
 
 PAIRS = 8
 """Of rows in a block."""

@@ -1,10 +1,9 @@
-"""The ternary product as a computation, and how a micro-kernel of an ISA takes the place of its inner loops.
+"""The ternary product as a computation, in whose tiles a micro-kernel of an ISA takes the place of the loops.
 
 One loop nest serves every tier, shape and epilogue: row blocks x tokens in tiles, and for each tile a
 reduction over all *lines* (64 bytes of U16 weights: 16 rows by 16 values of k). A tier supplies a tile size
-and a micro-kernel, a tensor intrinsic that computes one tile for any number of lines; what it has to compute
-is written once, in ``_description``, and TVM checks that the loop nest is that computation before it puts the
-micro-kernel in place.
+and a micro-kernel, a tensor intrinsic that computes one tile for any number of lines, and, where that pays,
+another for many tokens that meet a panel of decoded weights.
 
 Slots: b0 weights, b1 q, b2 sum of q, b3 scale, b4 weight scale (of a block, or of each row), b5 out; s0
 count, s1 lines (K/16, a multiple of 4), and for GEMM s2 tokens, s3 out stride. All are dynamic.
@@ -12,78 +11,37 @@ count, s1 lines (K/16, a multiple of 4), and for GEMM s2 tokens, s3 out stride. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from functools import cache
-
-import tvm
-import tvm_ffi
 from tvm import tirx
-from tvm.s_tir import Schedule, TensorIntrin
+from tvm.s_tir import Schedule
 from tvm.script import tirx as T
 
+from .cache import Cache, prefetch
 from .epilogue import EPILOGUES, Epilogue, dequantize
 from .float_ops import Expr, vector
-
-ROWS = 16
-"""Of a block."""
-
-LINES_MULTIPLE = 4
-"""K is padded to 64, so micro-kernels may unroll four lines."""
+from .panel import LINE_CODES, PANEL_TOKENS, Panel, part, parts, product_with_panel, tensorize_panel
+from .tiles import ROWS, MicroKernel, Tile, code, tensorize_tile, with_variable
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Row blocks (of 16 rows) by tokens that a micro-kernel computes together."""
-
-    blocks: int
-    tokens: int
-
-    @property
-    def extents(self) -> tuple[int, ...]:
-        """Of its loops: TVM drops those of extent 1 from both sides when it compares loop nests."""
-        return tuple(extent for extent in (self.blocks, self.tokens) if extent > 1)
-
-    def block(self, axes: Sequence[Expr]) -> Expr:
-        """Which of the axes of a loop nest, the first of them over ``extents``, is the block."""
-        return axes[0] if self.blocks > 1 else 0
-
-    def token(self, axes: Sequence[Expr]) -> Expr:
-        return axes[len(self.extents) - 1] if self.tokens > 1 else 0
-
-
-MicroKernel = Callable[[Tile], tirx.PrimFunc]
-"""Builds a function ``(weights u8 [blocks][lines][16][4], q i8 [tokens][lines][4][4], acc i32
-[blocks][tokens][16])`` that adds the product of codes and q to acc. It declares the number of lines as
-``lines = T.int32()``."""
-
-
-class Cache(IntEnum):
-    """Where a prefetch brings a line: LLVM's locality."""
-
-    L2 = 2
-    L1 = 3
-
-
-def prefetch(element: Expr, cache: Cache, write: bool = False) -> None:
-    """A statement; the element may lie behind its buffer: a prefetch never faults."""
-    T.evaluate(T.Call("tirx.prefetch", [T.address_of(element), int(write), int(cache), 1], ret_ty="void"))
-
-
-def ternary_product(tile: Tile, micro_kernel: MicroKernel, epilogue: str, lanes: int = ROWS) -> tirx.PrimFunc:
+def ternary_product(
+    tile: Tile, micro_kernel: MicroKernel, epilogue: str, lanes: int = ROWS, panel: Panel | None = None
+) -> tirx.PrimFunc:
     """The kernel ``ternary_gemv_<epilogue>`` (tile of one token) or ``ternary_gemm_<epilogue>``.
 
-    ``lanes``: rows that the epilogue takes at a time, those of a block or one.
+    ``lanes``: rows that the epilogue takes at a time, those of a block or one. ``panel``: what its ``fewest``
+    tokens and more meet.
     """
-    function = _loop_nest(tile, EPILOGUES[epilogue], lanes)
+    lines_of_window = tirx.Var("lines_of_window", "int32")
+    function = _loop_nest(tile, EPILOGUES[epilogue], lanes, panel, lines_of_window)
     lines = next(parameter for parameter in function.params if parameter.name == "lines")
     schedule = Schedule(function)
     for tokens in range(1, tile.tokens + 1):
-        _tensorize(schedule, f"product_{tokens}", _part(tile, tokens), micro_kernel, lines)
+        tensorize_tile(schedule, f"product_{tokens}", _part(tile, tokens), micro_kernel, lines)
     if tile.blocks > EPILOGUES[epilogue].blocks:
-        _tensorize(schedule, "product_of_rest", Tile(1, 1), micro_kernel, lines)
-    return _with_lines(schedule.mod["main"], lines)
+        tensorize_tile(schedule, "product_of_rest", Tile(1, 1), micro_kernel, lines)
+    if panel is not None:
+        tensorize_panel(schedule, panel, lines_of_window)
+    product = with_variable(schedule.mod["main"], lines.name, lines)
+    return with_variable(product, lines_of_window.name, lines_of_window)
 
 
 def _part(tile: Tile, tokens: int) -> Tile:
@@ -91,16 +49,15 @@ def _part(tile: Tile, tokens: int) -> Tile:
     return Tile(tile.blocks if tokens > 1 else 1, tokens)
 
 
-def _code(weights: Expr, block: Expr, row: Expr, line: Expr, field: Expr, byte: Expr) -> Expr:
-    return T.bitwise_and(T.shift_right(T.cast(weights[block, line, row, byte], "int32"), field * 2), 3)
-
-
-def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
+def _loop_nest(
+    tile: Tile, epilogue: Epilogue, lanes: int, panel: Panel | None, lines_of_window: tirx.Var
+) -> tirx.PrimFunc:
     """Groups of ``max(tile.blocks, epilogue.blocks)`` blocks, then the rest one block at a time.
 
     The weights of a group stay in the cache while all tokens pass. Tokens are split into as few tiles as
     possible, of sizes that differ by one at most, and a branch takes the micro-kernel of the size: 13 tokens
-    cost two tiles of 7 and 6, not one of 12 and one of 1 that the loads bound.
+    cost two tiles of 7 and 6, not one of 12 and one of 1 that the loads bound. Tokens that a panel pays for
+    have loops of their own.
     """
     unit = epilogue.blocks
     group = max(tile.blocks, unit)
@@ -158,8 +115,8 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
             vo = T.axis.spatial(size // part.blocks, o)
             *tile_axes, vi, vl, vg, vj = T.axis.remap("S" * len(part.extents) + "SRRR", loops)
             vb, vm = vo * part.blocks + part.block(tile_axes), part.token(tile_axes)
-            code = _code(W, block + vb, vi, vl, vg, vj)
-            sum_ = acc[vb, vm, vi] + code * T.cast(X[token + vm, vl, vg, vj], "int32")
+            q = T.cast(X[token + vm, vl, vg, vj], "int32")
+            sum_ = acc[vb, vm, vi] + code(W, block + vb, vi, vl, vg, vj) * q
             T.buffer_store(acc, sum_, [vb, vm, vi])
 
     def product_of_any_size(
@@ -218,7 +175,8 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
     ) -> None:
         T.func_attr({"tirx.noalias": True})
         tokens = T.meta_var(1 if is_gemv else n)
-        tiles = T.meta_var(T.ceildiv(tokens, tile.tokens))
+        meets_panel = T.meta_var(0 if panel is None else T.cast(tokens >= panel.fewest, "int32"))
+        tiles = T.meta_var(parts(tokens, tile.tokens) * (1 - meets_panel))
         W = T.match_buffer(weights, (count * unit, lines, 16, 4), "uint8")
         X = T.match_buffer(q, (tokens, lines, 4, 4), "int8")
         S = T.match_buffer(code_sum, (tokens,), "int32")
@@ -230,8 +188,8 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
             # Positions are let variables: of an axis bound to `a * i + b` TVM's tensorize forgets the b.
             for c, t in T.grid(count * unit // group, tiles):
                 block: T.let = c * group
-                first: T.let = t * (tokens // tiles) + T.min(t, tokens % tiles)
-                size: T.let = tokens // tiles + T.cast(t < tokens % tiles, "int32")
+                first: T.let = part(t, tokens, tile.tokens)[0]
+                size: T.let = part(t, tokens, tile.tokens)[1]
                 announce(Y, block, first, group, size)
                 product_of_any_size(W, X, acc, block, first, lines, size)
                 store(S, D, A, Y, acc, block, first, group, size)
@@ -241,47 +199,19 @@ def _loop_nest(tile: Tile, epilogue: Epilogue, lanes: int) -> tirx.PrimFunc:
                     token: T.let = t
                     product("product_of_rest", W, X, acc, rest, token, lines, 1, Tile(1, 1))
                     store(S, D, A, Y, acc, rest, token, 1, 1)
+            if panel is not None:
+                sums = T.alloc_buffer((unit, PANEL_TOKENS, 16), "int32", scope="global")
+                room = T.alloc_buffer((panel.window * LINE_CODES,), "uint8", scope="global")
+                # As a view: of a buffer TVM would allocate the lines of the window, which are no constant.
+                codes = T.decl_buffer((panel.window, 4, 16, 4), "uint8", data=room.data)
+                for c, p in T.grid(count, parts(tokens, PANEL_TOKENS) * meets_panel):
+                    unit_: T.let = c * unit
+                    start: T.let = part(p, tokens, PANEL_TOKENS)[0]
+                    some: T.let = part(p, tokens, PANEL_TOKENS)[1]
+                    announce(Y, unit_, start, unit, some)
+                    product_with_panel(
+                        panel, unit, lines_of_window, W, X, sums, codes, unit_, start, lines, some
+                    )
+                    store(S, D, A, Y, sums, unit_, start, unit, some)
 
     return main
-
-
-@cache
-def _description(tile: Tile) -> tirx.PrimFunc:
-    """What a micro-kernel computes."""
-    kinds = "S" * len(tile.extents) + "SRRR"
-
-    @T.prim_func(s_tir=True, check_well_formed=False)
-    def description(weights: T.handle, q: T.handle, acc: T.handle) -> None:
-        lines = T.int32()
-        W = T.match_buffer(weights, (tile.blocks, lines, 16, 4), "uint8", offset_factor=1)
-        X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", offset_factor=1)
-        C = T.match_buffer(acc, (tile.blocks, tile.tokens, 16), "int32", offset_factor=1)
-        with T.sblock("root"):
-            T.reads(C[0 : tile.blocks, 0 : tile.tokens, 0:16], W[0 : tile.blocks, 0:lines, 0:16, 0:4],
-                    X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
-            T.writes(C[0 : tile.blocks, 0 : tile.tokens, 0:16])
-            for loops in T.grid(*tile.extents, 16, lines, 4, 4):
-                with T.sblock("product"):
-                    v = list(T.axis.remap(kinds, loops))
-                    C[tile.block(v), tile.token(v), v[-4]] = C[tile.block(v), tile.token(v), v[-4]] + _code(
-                        W, tile.block(v), v[-4], v[-3], v[-2], v[-1]
-                    ) * T.cast(X[tile.token(v), v[-3], v[-2], v[-1]], "int32")
-
-    return description
-
-
-def _tensorize(schedule: Schedule, name: str, tile: Tile, micro_kernel: MicroKernel, lines: tirx.Var) -> None:
-    implementation = micro_kernel(tile)
-    intrinsic = f"edgebit.{implementation.attrs['global_symbol']}"
-    TensorIntrin.register(intrinsic, _with_lines(_description(tile), lines), implementation, override=True)
-    loops = schedule.get_loops(schedule.get_sblock(name))
-    schedule.tensorize(loops[-4 - len(tile.extents)], intrinsic)  # ..., rows, lines, fields, bytes
-
-
-def _with_lines(function: tirx.PrimFunc, lines: tirx.Var) -> tirx.PrimFunc:
-    """A micro-kernel gets buffers, not scalars: its variable ``lines`` becomes the kernel's parameter."""
-
-    def bind(variable: tirx.Var) -> tirx.Var:
-        return lines if variable.name == "lines" else variable
-
-    return tvm_ffi.structural_map(function, (tvm.ir.Var, bind))

@@ -8,8 +8,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr
-from .ternary import ROWS, MicroKernel, Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import ROWS, MicroKernel, Tile
 from .x86_vpdpbusd import DotProduct, micro_kernel
 
 ACCUMULATORS = 24

@@ -8,8 +8,9 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr
-from .ternary import MicroKernel, Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import MicroKernel, Tile
 from .x86_vpdpbusd import DotProduct, micro_kernel
 
 ROWS_OF_REGISTER = 8

@@ -14,8 +14,9 @@ from functools import cache
 from tvm import tirx
 from tvm.script import tirx as T
 
-from .float_ops import Expr, lanes_of, vector
-from .ternary import LINES_MULTIPLE, ROWS, Cache, Tile, prefetch
+from .cache import Cache, prefetch
+from .float_ops import Expr, fence, lanes_of, vector
+from .tiles import LINES_MULTIPLE, ROWS, Tile
 
 GEMV_WINDOW = 8
 """Lines: 2 fields a line, of which one is left at four times its value: 8 * 2 * 4 = 64 pair sums."""
@@ -142,6 +143,54 @@ def gemm_micro_kernel(tile: Tile, registers: Registers, small: int) -> tirx.Prim
                         )
 
     return product.with_attr("global_symbol", f"gemm_u16_16x{tile.tokens}_pmaddubsw{rows}")
+
+
+@cache
+def panel_micro_kernel(tile: Tile, registers: Registers) -> tirx.PrimFunc:
+    """A panel's window has at most GEMM_WINDOW lines: one accumulation in int16."""
+    rows, parts = registers.rows, registers.per_line
+
+    @T.prim_func(s_tir=True, check_well_formed=False)
+    def product(codes: T.handle, q: T.handle, acc: T.handle) -> None:
+        lines = T.int32()
+        stride = T.int32()
+        P = T.match_buffer(codes, (lines, 4, 16, 4), "uint8", offset_factor=1)
+        X = T.match_buffer(q, (tile.tokens, lines, 4, 4), "int8", strides=[stride, 16, 4, 1], offset_factor=1)
+        C = T.match_buffer(acc, (tile.tokens, 16), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0 : tile.tokens, 0:16], P[0:lines, 0:4, 0:16, 0:4],
+                    X[0 : tile.tokens, 0:lines, 0:4, 0:4])  # fmt: skip
+            T.writes(C[0 : tile.tokens, 0:16])
+            pairs = T.alloc_buffer((parts, tile.tokens, rows * 2), "int16", scope="global")
+            for h in T.unroll(parts):
+                for m in T.unroll(tile.tokens):
+                    pairs[h, m, vector(0, rows * 2)] = T.broadcast(T.int16(0), rows * 2)
+            for f2 in range(lines * 2):  # two fields: with all four of a line LLVM spills
+                for f in T.unroll(2):
+                    for m in T.unroll(tile.tokens):
+                        for h in T.unroll(parts):
+                            pairs[h, m, vector(0, rows * 2)] = _opaque(
+                                pairs[h, m, vector(0, rows * 2)]
+                                + _pmaddubsw(
+                                    registers,
+                                    P.vload([0, f2 * 2 + f, h * rows, 0], f"uint8x{rows * 4}"),
+                                    _four_everywhere(registers, X.vload([m, 0, f2 * 2 + f, 0], "int8x4")),
+                                )
+                            )
+            for h in T.unroll(parts):
+                for m in T.unroll(tile.tokens):
+                    C[m, vector(h * rows, rows)] = C[m, vector(h * rows, rows)] + _sum_pairs(
+                        registers, pairs[h, m, vector(0, rows * 2)]
+                    )
+
+    return product.with_attr("global_symbol", f"panel_u16_16x{tile.tokens}_pmaddubsw{rows}")
+
+
+def _opaque(pairs: Expr) -> Expr:
+    """Keeps LLVM from adding pair sums to each other first, which would cost registers."""
+    lanes = lanes_of(pairs)
+    floats = T.reinterpret(pairs, dtype=f"float32x{lanes // 2}")
+    return T.reinterpret(fence(floats), dtype=f"int16x{lanes}")
 
 
 def _pmaddubsw(registers: Registers, codes: Expr, q: Expr) -> Expr:

@@ -6,8 +6,9 @@ from functools import partial
 
 from tvm import tirx
 
-from .ternary import Tile, ternary_product
+from .ternary import ternary_product
 from .tier import Tier
+from .tiles import Tile
 from .x86_pmaddubsw import XMM, gemm_micro_kernel, gemv_micro_kernel
 
 GEMM_TILE = Tile(blocks=1, tokens=2)

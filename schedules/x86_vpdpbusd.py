@@ -13,8 +13,9 @@ from typing import TypeAlias
 from tvm import tirx
 from tvm.script import tirx as T
 
+from .cache import Cache, prefetch
 from .float_ops import Expr, vector
-from .ternary import LINES_MULTIPLE, ROWS, Cache, Tile, prefetch
+from .tiles import LINES_MULTIPLE, ROWS, Tile
 
 DotProduct: TypeAlias = Callable[[Expr, Expr, Expr], Expr]
 """``acc[i] + sum over j < 4 of codes[4 i + j] * q[4 i + j]``: int32 [rows], uint8, int8 [4 rows]."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import product
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from edgebit.schedules.catalogue import select
+from edgebit.schedules.panel import PANEL_TOKENS, Panel
 from edgebit.schedules.tier import TIERS, Tier
 from tests.schedules.harness import TIER_NAMES, Call, Program, link, same_bits
 from tests.schedules.ternary_cases import (
@@ -40,11 +42,24 @@ class Kernels:
     tile: int
 
 
+def gemm_module(tier: Tier) -> ModuleType:
+    """Where the schedule of a tier's GEMM is."""
+    return import_module(f"edgebit.schedules.{select('ternary_gemm_store', tier).module}")
+
+
 def gemm_tile(tier: Tier) -> int:
     """Tokens of the largest tile of a tier's GEMM."""
-    module = import_module(f"edgebit.schedules.{select('ternary_gemm_store', tier).module}")
-    tokens: int = module.GEMM_TILE.tokens
+    tokens: int = gemm_module(tier).GEMM_TILE.tokens
     return tokens
+
+
+PANELS: dict[str, Panel] = {
+    name: gemm_module(TIERS[name]).PANEL for name in TIER_NAMES if hasattr(gemm_module(TIERS[name]), "PANEL")
+}
+
+with_panel = pytest.mark.parametrize(
+    "kernels, panel", PANELS.items(), indirect=["kernels"], ids=list(PANELS), scope="module"
+)
 
 
 @pytest.fixture(scope="module", params=[*TIER_NAMES, *MODELLED])
@@ -90,6 +105,32 @@ def test_gemm_of_any_number_of_tokens(kernels: Kernels, epilogue: str) -> None:
     cases = [Case(epilogue, 3, 64, n, seed=n, extra_stride=64) for n in tokens]
     for start in range(0, len(cases), 10):
         check(kernels.program, cases[start : start + 10])
+
+
+@with_panel
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_tokens_that_meet_a_panel(kernels: Kernels, panel: Panel, epilogue: str) -> None:
+    """From the one that is too few on, and where one panel does not hold them all."""
+    tokens = [*range(panel.fewest - 1, panel.fewest + 2 * panel.tokens), PANEL_TOKENS]
+    tokens += [PANEL_TOKENS + 1, 2 * PANEL_TOKENS, 2 * PANEL_TOKENS + 1]
+    cases = [Case(epilogue, 3, 64, n, seed=n, extra_stride=64) for n in tokens]
+    for start in range(0, len(cases), 10):
+        check(kernels.program, cases[start : start + 10])
+
+
+@with_panel
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_a_panel_at_every_edge_of_k(kernels: Kernels, panel: Panel, epilogue: str) -> None:
+    check(kernels.program, [Case(epilogue, 3, k, panel.fewest, seed=k) for k in K_EDGES])
+
+
+@with_panel
+def test_extreme_codes_and_activations_of_a_panel(kernels: Kernels, panel: Panel) -> None:
+    for weights, activations in product(WEIGHTS, ACTIVATIONS):
+        check(
+            kernels.program,
+            [Case("store", 1, 64 * n, panel.fewest, weights, activations, seed=n) for n in (2, 4, 8, 9, 33)],
+        )
 
 
 @pytest.mark.parametrize("epilogue", EPILOGUES)
