@@ -176,7 +176,7 @@ def _loop_nest(
         T.func_attr({"tirx.noalias": True})
         tokens = T.meta_var(1 if is_gemv else n)
         meets_panel = T.meta_var(0 if panel is None else T.cast(tokens >= panel.fewest, "int32"))
-        tiles = T.meta_var(parts(tokens, tile.tokens) * (1 - meets_panel))
+        tiles = T.meta_var(T.ceildiv(tokens, tile.tokens) * (1 - meets_panel))
         W = T.match_buffer(weights, (count * unit, lines, 16, 4), "uint8")
         X = T.match_buffer(q, (tokens, lines, 4, 4), "int8")
         S = T.match_buffer(code_sum, (tokens,), "int32")
@@ -188,8 +188,8 @@ def _loop_nest(
             # Positions are let variables: of an axis bound to `a * i + b` TVM's tensorize forgets the b.
             for c, t in T.grid(count * unit // group, tiles):
                 block: T.let = c * group
-                first: T.let = part(t, tokens, tile.tokens)[0]
-                size: T.let = part(t, tokens, tile.tokens)[1]
+                first: T.let = t * (tokens // tiles) + T.min(t, tokens % tiles)
+                size: T.let = tokens // tiles + T.cast(t < tokens % tiles, "int32")
                 announce(Y, block, first, group, size)
                 product_of_any_size(W, X, acc, block, first, lines, size)
                 store(S, D, A, Y, acc, block, first, group, size)
