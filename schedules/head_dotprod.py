@@ -11,7 +11,8 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
 from .head_neon import decode
-from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
+from .head_products import codes_kernel, coefficients_kernel
+from .head_screen import LINE, PARTS, Codes, Products, screen
 from .tier import Tier
 
 LANES = 4
@@ -24,66 +25,22 @@ def head_screen_dotprod(tier: Tier, bits: int) -> tirx.PrimFunc:
 
 
 def _codes(codes: Codes) -> tirx.PrimFunc:
-    lines = codes.lines
-
-    @T.prim_func(s_tir=True, check_well_formed=False)
-    def codes_dotprod(rows: T.handle, state: T.handle, sums: T.handle) -> None:
-        groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
-        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
-        with T.sblock("root"):
-            T.reads(
-                C[0, 0:2, 0:FEW],
-                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
-                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
-            )
-            T.writes(C[0, 0:2, 0:FEW])
-            acc = T.alloc_buffer((2, 2, LANES), "int32", scope="global")  # [parity of the part][plane]
-            lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
-            for i in range(FEW):
-                for parity in T.unroll(2):
-                    for plane in T.unroll(2):
-                        acc[parity, plane, vector(0, LANES)] = T.broadcast(0, LANES)
-                for g in range(groups):
-                    for quarter in T.unroll(LINE // QUARTER):
-                        for part in T.unroll(PARTS):
-                            for plane in T.unroll(2):
-                                acc[part % 2, plane, vector(0, LANES)] = _sdot(
-                                    acc[part % 2, plane, vector(0, LANES)],
-                                    decode(codes, P, i, g, part, quarter),
-                                    Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
-                                )
+    @T.inline
+    def group(P, Z, acc, i, g):  # type: ignore[no-untyped-def]
+        for quarter in T.unroll(LINE // QUARTER):
+            for part in T.unroll(PARTS):
                 for plane in T.unroll(2):
-                    lanes[plane, i, vector(0, LANES)] = (
-                        acc[0, plane, vector(0, LANES)] + acc[1, plane, vector(0, LANES)]
+                    acc[part % 2, plane, vector(0, LANES)] = _sdot(
+                        acc[part % 2, plane, vector(0, LANES)],
+                        decode(codes, P, i, g, part, quarter),
+                        Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
                     )
-            for plane in T.unroll(2):
-                C[0, plane, vector(0, FEW)] = C[0, plane, vector(0, FEW)] + sum_four(
-                    *[lanes[plane, k, vector(0, LANES)] for k in range(FEW)]
-                )
 
-    return codes_dotprod
+    return codes_kernel("dotprod", codes, LANES, group, ways=2)
 
 
 def _coefficients(codes: Codes) -> tirx.PrimFunc:
-    lines = codes.lines
-
-    @T.prim_func(s_tir=True, check_well_formed=False)
-    def coefficients_dotprod(rows: T.handle, gamma: T.handle, sums: T.handle) -> None:
-        groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
-        G = T.match_buffer(gamma, (2, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
-        with T.sblock("root"):
-            T.reads(C[0, 0:2, 0:FEW], P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE], G[0:2, 0:LINE])
-            T.writes(C[0, 0:2, 0:FEW])
-            for half in T.unroll(2):
-                C[0, half, vector(0, FEW)] = C[0, half, vector(0, FEW)] + sum_four(
-                    *[_scaled(P, G, k, half) for k in range(FEW)]
-                )
-
-    return coefficients_dotprod
+    return coefficients_kernel("dotprod", codes, _scaled)
 
 
 def _scaled(rows: Expr, gamma: Expr, row: Expr, half: int) -> Expr:

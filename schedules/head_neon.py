@@ -11,7 +11,8 @@ from tvm.script import tirx as T
 
 from .float_ops import Expr, fence, vector
 from .head_portable import coefficients
-from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
+from .head_products import codes_kernel
+from .head_screen import LINE, PARTS, Codes, Products, screen
 from .tier import Tier
 
 LANES = 4
@@ -24,41 +25,15 @@ def head_screen_neon(tier: Tier, bits: int) -> tirx.PrimFunc:
 
 
 def _codes(codes: Codes) -> tirx.PrimFunc:
-    lines = codes.lines
-
-    @T.prim_func(s_tir=True, check_well_formed=False)
-    def codes_neon(rows: T.handle, state: T.handle, sums: T.handle) -> None:
-        groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
-        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
-        with T.sblock("root"):
-            T.reads(
-                C[0, 0:2, 0:FEW],
-                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
-                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
-            )
-            T.writes(C[0, 0:2, 0:FEW])
-            lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
-            acc = T.alloc_buffer((2, LANES), "int32", scope="global")
-            for i in range(FEW):
-                for plane in T.unroll(2):
-                    acc[plane, vector(0, LANES)] = T.broadcast(0, LANES)
-                for g in range(groups):
-                    for quarter in T.unroll(LINE // QUARTER):
-                        for plane in T.unroll(2):
-                            acc[plane, vector(0, LANES)] = (
-                                acc[plane, vector(0, LANES)]
-                                + _half_group(codes, P, Z, i, plane, g, quarter, 0)
-                            ) + _half_group(codes, P, Z, i, plane, g, quarter, 1)
-                for plane in T.unroll(2):
-                    lanes[plane, i, vector(0, LANES)] = acc[plane, vector(0, LANES)]
+    @T.inline
+    def group(P, Z, acc, i, g):  # type: ignore[no-untyped-def]
+        for quarter in T.unroll(LINE // QUARTER):
             for plane in T.unroll(2):
-                C[0, plane, vector(0, FEW)] = C[0, plane, vector(0, FEW)] + sum_four(
-                    *[lanes[plane, k, vector(0, LANES)] for k in range(FEW)]
-                )
+                acc[0, plane, vector(0, LANES)] = (
+                    acc[0, plane, vector(0, LANES)] + _half_group(codes, P, Z, i, plane, g, quarter, 0)
+                ) + _half_group(codes, P, Z, i, plane, g, quarter, 1)
 
-    return codes_neon
+    return codes_kernel("neon", codes, LANES, group)
 
 
 def decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:

@@ -6,14 +6,14 @@ Several rows at once, which would share the widened states, spill: 16 registers 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tvm import tirx
 from tvm.script import tirx as T
 
 from .float_ops import Expr, vector
 from .head_portable import coefficients
-from .head_screen import FEW, LINE, PARTS, Codes, Products, screen, sum_four
+from .head_products import codes_kernel
+from .head_screen import LINE, PARTS, Codes, Products, screen
+from .head_x86 import decode
 from .tier import Tier
 
 LANES = 4
@@ -26,61 +26,17 @@ def head_screen_sse2(tier: Tier, bits: int) -> tirx.PrimFunc:
 
 
 def _codes(codes: Codes) -> tirx.PrimFunc:
-    lines = codes.lines
-
-    @T.prim_func(s_tir=True, check_well_formed=False)
-    def codes_sse2(rows: T.handle, state: T.handle, sums: T.handle) -> None:
-        groups = T.int32()
-        P = T.match_buffer(rows, (1, FEW, groups * lines + 2, LINE), "uint8", offset_factor=1)
-        Z = T.match_buffer(state, (2, groups, PARTS, LINE), "int8", offset_factor=1)
-        C = T.match_buffer(sums, (1, 2, FEW), "int32", offset_factor=1)
-        with T.sblock("root"):
-            T.reads(
-                C[0, 0:2, 0:FEW],
-                P[0, 0:FEW, 0 : groups * lines + 2, 0:LINE],
-                Z[0:2, 0:groups, 0:PARTS, 0:LINE],
-            )
-            T.writes(C[0, 0:2, 0:FEW])
-            acc = T.alloc_buffer((2, LANES), "int32", scope="global")
-            lanes = T.alloc_buffer((2, FEW, LANES), "int32", scope="global")
-            for i in range(FEW):
+    @T.inline
+    def group(P, Z, acc, i, g):  # type: ignore[no-untyped-def]
+        for quarter in range(LINE // QUARTER):
+            for part in T.unroll(PARTS):
                 for plane in T.unroll(2):
-                    acc[plane, vector(0, LANES)] = T.broadcast(0, LANES)
-                for g, quarter in T.grid(groups, LINE // QUARTER):
-                    for part in T.unroll(PARTS):
-                        for plane in T.unroll(2):
-                            acc[plane, vector(0, LANES)] = acc[plane, vector(0, LANES)] + _products(
-                                _decode(codes, P, i, g, part, quarter),
-                                Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
-                            )
-                for plane in T.unroll(2):
-                    lanes[plane, i, vector(0, LANES)] = acc[plane, vector(0, LANES)]
-            for plane in T.unroll(2):
-                C[0, plane, vector(0, FEW)] = C[0, plane, vector(0, FEW)] + sum_four(
-                    *[lanes[plane, k, vector(0, LANES)] for k in range(FEW)]
-                )
+                    acc[0, plane, vector(0, LANES)] = acc[0, plane, vector(0, LANES)] + _products(
+                        decode(codes, P, i, g, part, quarter * QUARTER, QUARTER),
+                        Z.vload([plane, g, part, quarter * QUARTER], "int8x16"),
+                    )
 
-    return codes_sse2
-
-
-def _decode(codes: Codes, rows: Expr, row: Expr, group: Expr, part: Expr, quarter: Expr) -> Expr:
-    """Codes of 16 columns of a part: uint8x16; the masks cut off what crosses a byte."""
-    first = 2 + group * codes.lines
-    line = rows.vload([0, row, first + part // 2, quarter * QUARTER], "uint8x16")
-    nibbles = _shift(T.shift_right, line, part % 2 * 4)
-    if not codes.has_crumbs:
-        return T.bitwise_and(nibbles, T.broadcast(T.uint8(15), QUARTER))
-    high = _shift(T.shift_left, nibbles, 2)
-    low = _shift(T.shift_right, rows.vload([0, row, first + 2, quarter * QUARTER], "uint8x16"), part * 2)
-    return T.bitwise_or(
-        T.bitwise_and(high, T.broadcast(T.uint8(60), QUARTER)),
-        T.bitwise_and(low, T.broadcast(T.uint8(3), QUARTER)),
-    )
-
-
-def _shift(direction: Callable[[Expr, Expr], Expr], line: Expr, bits: Expr) -> Expr:
-    words = direction(T.reinterpret(line, dtype="uint32x4"), T.broadcast(T.cast(bits, "uint32"), LANES))
-    return T.reinterpret(words, dtype="uint8x16")
+    return codes_kernel("sse2", codes, LANES, group)
 
 
 def _products(codes: Expr, z: Expr) -> Expr:
