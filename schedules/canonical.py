@@ -130,13 +130,21 @@ def _call(call: Call) -> Expr:
     if _dtype(call) != _FLOAT and name in ("floor", "ceil", "round", "trunc"):
         return call.args[0]
     if name in _FUNCTIONS and all(_dtype(argument) == _FLOAT for argument in call.args):
-        return _FUNCTIONS[name](*call.args)
+        return _once(call.args[0], _FUNCTIONS[name])
     if name in _EXACT or name.startswith(("call_llvm", "llvm")):
         return call
     raise CompileError(
         f"function {name} of {_dtype(call)}: it has no form with equal bits on every CPU; "
         f"there are {', '.join(sorted(_FUNCTIONS))} and powers by constants"
     )
+
+
+def _once(argument: Expr, function: Callable[[Expr], Expr]) -> Expr:
+    """``function`` of a variable, which reads it many times: functions of functions would multiply."""
+    if isinstance(argument, tirx.Var | TensorLoad):
+        return function(argument)
+    bound = tirx.Var("x", argument.ty)
+    return tirx.Let(bound, argument, function(bound))
 
 
 def _power(base: Expr, exponent: Expr) -> Expr:

@@ -179,6 +179,19 @@ def test_a_unit_is_a_block_of_a_row() -> None:
     assert nest.operations == 3 * LENGTH * 70
 
 
+def test_functions_of_functions_grow_by_one_function_each() -> None:
+    def size(depth: int) -> int:
+        def nested(x: Any) -> Any:
+            for _ in range(depth):
+                x = T.log(T.exp(x) + T.float32(1.0))
+            return x
+
+        return len(default_schedule(TIERS["sse2"], elementwise(nested)).script())
+
+    one, two, three = map(size, (1, 2, 3))
+    assert three - two < 1.5 * (two - one)
+
+
 @pytest.mark.parametrize(
     ("function", "complaint"),
     [
