@@ -272,14 +272,13 @@ class Importer:
         if node.op_type == "Attention":
             attributes[_WINDOW] = self.windows.get(str(node.name), 0)
         try:
-            result = self.builder.normalize(self._convert(node, inputs, attributes, where))
+            self._bind(node, self.builder.normalize(self._convert(node, inputs, attributes, where)))
         except CompileError as error:
             raise CompileError(str(error) if where in str(error) else f"{where}: {error}") from error
         except Exception as error:  # TVM's converters raise whatever their assertions are
             raise CompileError(
                 f"{where}: TVM cannot import it: {str(error).strip().splitlines()[-1]}"
             ) from error
-        self._bind(node, result)
 
     def _convert(self, node: ir.Node, inputs: Inputs, attributes: Attributes, where: str) -> Any:
         domain = "" if node.domain == "ai.onnx" else node.domain
@@ -291,8 +290,8 @@ class Importer:
                 sorted(name for known_domain, name in self.converters if known_domain == EDGEBIT_DOMAIN)
             )
             raise CompileError(
-                f"{where}: unknown operator; known are the standard operators TVM imports "
-                f"and {EDGEBIT_DOMAIN}: {known}"
+                f"{where}: unknown operator; known are the standard operators TVM imports (write it with "
+                f"others) and {EDGEBIT_DOMAIN}: {known}"
             )
         return self.stock[node.op_type].get_converter(self.opset)(
             self.builder, inputs, attributes, [self.values, {}]
@@ -303,6 +302,10 @@ class Importer:
         errors.
         """
         name = _identifier(node.name or node.op_type)
+        made = len(result.ty.fields) if isinstance(result.ty, relax.TupleType) else 1
+        more = [str(output.name) for output in node.outputs[made:] if output.name]
+        if more:
+            raise CompileError(f"its output {more[0]} has no kernel: leave it out of the model")
         if isinstance(result.ty, relax.TupleType):
             whole = self.builder.emit(result, name_hint=f"{name}_outputs")
             for index, output in enumerate(node.outputs):

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgebit.compiler.general import plan_graph
+from edgebit.compiler.general.stages import MOST_BUFFERS
 from edgebit.compiler.plan import Space
 from edgebit.errors import CompileError
 from edgebit.graph.operators import DOMAIN
@@ -102,10 +103,40 @@ def test_attention_without_a_mask_reads_no_mask() -> None:
             "node power.*power by 2.29.*Exp of a product",
         ),
         (
-            helper.make_node("GatherND", ["x", "i"], ["y"], name="pick"),
-            {"i": np.array([[0, 1]])},
+            helper.make_node("ScatterElements", ["x", "i", "x"], ["y"], name="put"),
+            {"i": np.zeros((2, 4), np.int64)},
             [2, 4],
-            "node pick.*indices are not checked.*write it with Gather",
+            "node put.*writes where its indices say: write it with Where",
+        ),
+        (
+            helper.make_node("TopK", ["x", "k"], ["y", "places"], name="best"),
+            {"k": np.array([2])},
+            [2, 4],
+            "node best.*it sorts: take ArgMax",
+        ),
+        (
+            helper.make_node("NonZero", ["x"], ["y"], name="where"),
+            {},
+            [2, 4],
+            "node where.*shape of its result depends on values.*mask",
+        ),
+        (
+            helper.make_node("MaxPool", ["x"], ["y", "places"], name="pool", kernel_shape=[2, 2]),
+            {},
+            [1, 2, 4, 4],
+            "node pool.*its output places has no kernel: leave it out",
+        ),
+        (
+            helper.make_node("GRU", ["x", "w", "r"], ["y"], name="steps", hidden_size=3, clip=2.0),
+            {"w": np.zeros((1, 9, 4), np.float32), "r": np.zeros((1, 9, 3), np.float32)},
+            [5, 2, 4],
+            "node steps.*clip=2.0 is not supported",
+        ),
+        (
+            helper.make_node("GatherND", ["x", "i"], ["y"], name="pick"),
+            {"i": np.array([[0, -5]])},
+            [2, 4],
+            "node pick.*indices -5 to -5 of an axis of 4",
         ),
         (
             helper.make_node("Gather", ["x", "i"], ["y"], name="row"),
@@ -128,6 +159,30 @@ def test_what_cannot_be_compiled_names_the_node_and_the_way_out(
     with pytest.raises(CompileError, match=complaint) as caught:
         plan_graph(ir.from_proto(model))
     assert "\n" not in str(caught.value)
+
+
+def test_no_kernel_has_more_tensors_than_a_kernel_takes() -> None:
+    """Sums and concatenations of many."""
+    parts = [f"part{i}" for i in range(12)]
+    nodes = [
+        helper.make_node("Split", ["x"], parts, axis=1, num_outputs=12),
+        *(helper.make_node("Sigmoid", [part], [f"{part}.gate"]) for part in parts),
+        helper.make_node("Sum", [f"{part}.gate" for part in parts], ["sum"]),
+        helper.make_node("Concat", [*(f"{part}.gate" for part in parts), "sum"], ["y"], axis=1),
+    ]
+    plan, _ = plan_graph(ir.from_proto(small_graph(nodes, {}, [2, 12])))
+    assert max(len(step.buffers) for step in plan.run) <= MOST_BUFFERS
+
+
+@pytest.mark.parametrize("exponent", [np.int64(2), np.int64(3), np.float32(5)])
+def test_whole_powers_are_products_whatever_their_type(
+    exponent: np.generic, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One kernel, and no advice of TVM."""
+    node = helper.make_node("Pow", ["x", "p"], ["y"])
+    plan, _ = plan_graph(ir.from_proto(small_graph([node], {"p": np.asarray(exponent)}, [2, 4])))
+    assert len(plan.run) == 1
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_printed_beside_the_error(capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from edgebit.host_library import fits_here
 from edgebit.nn import BitConv2d, BitLinear
 from edgebit.schedules.tier import TIERS, tiers_of
 from tests.end_to_end.tensor_runs import Array, bits
-from tests.nn.modules import FEATURES, Attention, text_classifier
+from tests.nn.modules import FEATURES, Attention, Indexed, Recurrent, text_classifier
 from tests.tensor_graphs import float_layers, row_scales, taken_apart
 
 
@@ -105,6 +105,28 @@ def test_layers_with_a_scale_for_each_output_have_the_values_of_torch(tmp_path: 
     # Roundings of a few units, with these inputs too few to tip a code.
     assert np.abs(found - expected).max() < 1e-5
     assert np.abs(found - by_onnxruntime(file, {"x": x.numpy()})["y"]).max() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recurrent", "indexed"])
+def test_steps_and_indices_have_the_values_of_torch_and_the_same_bits_on_every_tier(
+    name: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(10)
+    module, given = {
+        "recurrent": (Recurrent().eval(), (torch.randn(3, 3, 10),)),
+        "indexed": (Indexed(), (torch.randn(2, 9), torch.tensor([3, -1, 0, -9]))),
+    }[name]
+    inputs = {f"input_{i}": value.numpy() for i, value in enumerate(given)}
+    file = edgebit.export_torch(module, given, tmp_path / "m.onnx", list(inputs))
+    with torch.no_grad():
+        expected = [value.numpy() for value in module(*given)]
+    found = by_edgebit(file, inputs, tmp_path / "bundle")
+    for value, wanted in zip(found.values(), expected, strict=True):
+        assert value.shape == wanted.shape and np.abs(value - wanted).max() < 1e-5
+    assert on_every_tier(tmp_path / "bundle", inputs) == {
+        b"".join(value.tobytes() for value in found.values()).hex()
+    }
 
 
 @pytest.mark.slow

@@ -82,3 +82,29 @@ def text_classifier() -> tuple[TextClassifier, tuple[Tensor, Tensor]]:
     there = torch.rand(3, TOKENS) > 0.3
     there[1] = False
     return module, (torch.randint(0, WORDS, (3, TOKENS)), there)
+
+
+class Recurrent(nn.Module):
+    """Recurrent layers of every kind, forward and both ways, from given states and from zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(10, 6, batch_first=True, bidirectional=True)
+        self.gru, self.rnn = nn.GRU(12, 7, num_layers=2), nn.RNN(7, 5)
+        self.state = nn.Parameter(torch.randn(2, 3, 7))
+        self.head = BitLinear(5, 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y, (_, cells) = self.lstm(x)
+        y, _ = self.gru(y, self.state)
+        return self.head(functional.mish(self.rnn(y)[0])), cells
+
+
+class Indexed(nn.Module):
+    """Elements at indices that are given, some from the end; places that are overwritten; running sums."""
+
+    def forward(self, x: Tensor, i: Tensor) -> tuple[Tensor, ...]:
+        y = torch.zeros_like(x)
+        y[:, 1:] = x[:, :-1]
+        picked = x[:, i], x[torch.arange(2), i[:2]], x.gather(1, (i % 9).expand(2, -1))
+        return *picked, y, x.flip(1), x.cumsum(-1)

@@ -48,7 +48,10 @@ def _check_input(value: ir.Value) -> None:
             f"{where}: dimension {names[0] if names else '?'} of {value.shape} is not fixed; {way}"
         )
     if value.dtype.numpy().name not in DTYPES:
-        raise CompileError(f"{where}: {value.dtype.name} values; inputs are {', '.join(DTYPES)}")
+        raise CompileError(
+            f"{where}: {value.dtype.name} values; inputs are {', '.join(DTYPES)}: "
+            "convert the model, with torch by module.float()"
+        )
 
 
 def _ternary_weights(graph: ir.Graph) -> frozenset[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,8 +12,14 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
-from edgebit.compiler.importer import CONVERTERS, EDGEBIT_DOMAIN, NODE, Attributes, Converters, Inputs
+from edgebit.compiler.general.moves import MOVES
+from edgebit.compiler.general.recurrent import RECURRENT
+from edgebit.compiler.general.refused import REFUSED
+from edgebit.compiler.importer import CONVERTERS, EDGEBIT_DOMAIN, Attributes, Converter, Converters, Inputs
 from edgebit.errors import CompileError
+
+_MOST_FACTORS = 16  # of a power that is multiplied out
+_MOST_TERMS = 1 << 24  # of all cumulative sums of a tensor
 
 
 def _rank(value: Any) -> int:
@@ -70,55 +79,47 @@ def _gelu(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -
     return op.multiply(op.multiply(x, half), op.add(gate, one))
 
 
-def _gather(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    """Slices along an axis. Indices count from the end where they are negative, and are held inside the axis
-    where they are wrong: nothing outside is ever read.
-    """
-    x, indices = inputs[:2]
-    axis = attributes.get("axis", 0) % _rank(x)
-    size = int(x.ty.shape.values[axis])
-    if isinstance(indices, tvm.ir.GenericConst):
-        known = indices.value.numpy()
-        if known.size and not -size <= known.min() <= known.max() < size:
-            raise CompileError(f"indices {known.min()} to {known.max()} of an axis of {size}")
-        return op.take(x, relax.const(np.where(known < 0, known + size, known)), axis, mode="clip")
-    length, zero = (relax.const(value, str(indices.ty.dtype)) for value in (size, 0))
-    counted = builder.emit(op.where(op.less(indices, zero), op.add(indices, length), indices))
-    return op.take(x, counted, axis, mode="clip")
+def _folded(operator: Callable[[Any, Any], Any]) -> Converter:
+    """Of any number of tensors, from the first to the last."""
+    return lambda _, inputs, __: reduce(operator, inputs)
 
 
-def _split(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    """Slices, each a function of its own: one that nobody reads is never made."""
-    x = inputs[0]
-    axis = attributes.get("axis", 0) % _rank(x)
-    size = int(x.ty.shape.values[axis])
-    if len(inputs) > 1 and inputs[1] is not None:
-        if not isinstance(inputs[1], tvm.ir.GenericConst):
-            raise CompileError("its sizes are computed where it runs; export them as constants")
-        sizes = inputs[1].value.numpy().tolist()
-    else:
-        count = int(attributes.get("num_outputs", attributes[NODE]["num_outputs"]))
-        each = -(-size // count)
-        sizes = [min(each, size - each * i) for i in range(count)]
-    if sum(sizes) != size or min(sizes, default=0) < 0:
-        raise CompileError(f"sizes {sizes} of an axis of {size}")
-    ends = np.cumsum(sizes).tolist()
-    return relax.Tuple(
-        [op.strided_slice(x, [axis], [end - n], [end]) for n, end in zip(sizes, ends, strict=True)]
+def _mean_of(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    return op.divide(reduce(op.add, inputs), _float(len(inputs)))
+
+
+def _power(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
+    """Whole powers as products, as kernels compute them; TVM warns of its own from 3 on."""
+    x, exponent = inputs[:2]
+    if not isinstance(exponent, tvm.ir.GenericConst):
+        return op.power(x, op.astype(exponent, str(x.ty.dtype)))
+    known = exponent.value.numpy()
+    if known.size != 1 or known.item() not in range(3, _MOST_FACTORS + 1) or known.ndim > _rank(x):
+        return op.power(x, relax.const(known.astype(str(x.ty.dtype))))
+    product = x
+    for _factor in range(int(known.item()) - 1):
+        product = op.multiply(product, x)
+    return product
+
+
+def _cumulative_sum(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
+    """Each a sum of its own, in the order of the axis: y[i] = Σ x[j], j ≤ i."""
+    x, axis_of = inputs[:2]
+    if not isinstance(axis_of, tvm.ir.GenericConst):
+        raise CompileError("its axis is computed where it runs; export it as a constant")
+    axis = int(axis_of.value.numpy().reshape(-1)[0]) % _rank(x)
+    sizes = [int(size) for size in x.ty.shape.values]
+    if prod(sizes) * sizes[axis] > _MOST_TERMS:
+        raise CompileError(f"cumulative sums of {sizes} along an axis of {sizes[axis]}; compute them outside")
+    order = np.tri(sizes[axis], k=-1 if attributes.get("exclusive", 0) else 0, dtype=np.bool_)
+    taken = (order.T if attributes.get("reverse", 0) else order).reshape(
+        *order.shape, *[1] * (len(sizes) - axis - 1)
     )
+    zero = relax.const(0, str(x.ty.dtype))
+    terms = builder.emit(op.where(relax.const(taken), op.expand_dims(x, axis), zero))
+    return op.sum(terms, axis + 1)
 
 
-def _concat(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    axis = attributes["axis"] % _rank(inputs[0])
-    parts = [x for x in inputs if int(x.ty.shape.values[axis]) > 0] or inputs[:1]
-    return op.concat(parts, axis) if len(parts) > 1 else parts[0]
-
-
-def _unchecked(_: relax.BlockBuilder, __: Inputs, ___: Attributes) -> Any:
-    raise CompileError("its indices are not checked where it runs: write it with Gather, Slice or Where")
-
-
-_UNCHECKED = ("GatherElements", "GatherND", "ScatterElements", "ScatterND")
 _TERNARY = (
     "QuantizeActivation",
     "TernaryMatMulInteger",
@@ -129,12 +130,17 @@ _TERNARY = (
 
 GENERAL_CONVERTERS: Converters = {
     **{(EDGEBIT_DOMAIN, name): CONVERTERS[EDGEBIT_DOMAIN, name] for name in _TERNARY},
-    **{("", name): _unchecked for name in _UNCHECKED},
-    ("", "Concat"): _concat,
-    ("", "Gather"): _gather,
+    **MOVES,
+    **RECURRENT,
+    **REFUSED,
     ("", "LayerNormalization"): _layer_normalization,
     ("", "RMSNormalization"): _rms_normalization,
     ("", "BatchNormalization"): _batch_normalization,
+    ("", "CumSum"): _cumulative_sum,
     ("", "Gelu"): _gelu,
-    ("", "Split"): _split,
+    ("", "Max"): _folded(op.maximum),
+    ("", "Mean"): _mean_of,
+    ("", "Min"): _folded(op.minimum),
+    ("", "Pow"): _power,
+    ("", "Sum"): _folded(op.add),
 }

@@ -14,7 +14,7 @@ from tvm import relax, tirx
 
 from edgebit.compiler.arena import Arena, InArena, Operand, resolve
 from edgebit.compiler.general.linear import add_codes, add_float_linear, add_linear
-from edgebit.compiler.general.stages import Stage, stages_of
+from edgebit.compiler.general.stages import MOST_BUFFERS, Stage, stages_of
 from edgebit.compiler.general.values import Codes, Value
 from edgebit.compiler.importer import ImportedGraph
 from edgebit.compiler.memory import Buffer
@@ -36,8 +36,6 @@ from edgebit.compiler.steps import StepList
 from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError
 from edgebit.schedules.default_schedule import read_nest
-
-MOST_BUFFERS = 8  # of a kernel
 
 Held = Value | Codes | tuple[Value, ...]
 

@@ -2,6 +2,8 @@
 
 Element-wise blocks go into the element-wise blocks that read them. Nothing goes into a reduction, which would
 compute it again for every output that meets it: what a product reads lies in memory, in the order it is read.
+No function goes into a choice by the index (a concatenation, padding), which is made one lane after the
+other, and nothing where a kernel would have too many buffers.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from tvm.s_tir.stmt import SBlock, SBlockRealize
 
 from edgebit.errors import CompileError
 
+MOST_BUFFERS = 8  # of a kernel
 _REDUCTION = 2  # IterVar.CommReduce
 
 
@@ -45,18 +48,29 @@ def _inline(schedule: Schedule) -> None:
         consumers = schedule.get_consumers(block)
         readers = [schedule.get(consumer) for consumer in consumers]
         node = schedule.get(block)
-        if not consumers or any(map(_reduces, [node, *readers])):
+        if not consumers or any(map(_reduces, [node, *readers])) or _are_too_many(node, readers):
             continue
-        if len(consumers) == 1 or not _calls(node):
+        if not _calls(node) or (len(consumers) == 1 and not _chooses(readers[0])):
             schedule.compute_inline(block)
+
+
+def _are_too_many(block: SBlock, readers: Sequence[SBlock]) -> bool:
+    """Whether a reader would touch more buffers than a kernel has, if it computed ``block`` itself."""
+    own, made = ({region.source for region in regions} for regions in (block.reads, block.writes))
+    touched = ({region.source for region in [*each.reads, *each.writes]} for each in readers)
+    return any(len((buffers | own) - made) > MOST_BUFFERS for buffers in touched)
 
 
 def _reduces(block: SBlock) -> bool:
     return any(int(axis.iter_type) == _REDUCTION for axis in block.iter_vars)
 
 
-def _calls(block: SBlock) -> bool:
-    """Whether a block does more than arithmetic: to compute it twice costs."""
+def _chooses(block: SBlock) -> bool:
+    return any(str(call.op.name).endswith("if_then_else") for call in _calls(block))
+
+
+def _calls(block: SBlock) -> list[Call]:
+    """What a block does beside arithmetic: to compute it twice costs."""
     found: list[Call] = []
 
     def note(call: Call) -> Call:
@@ -64,7 +78,7 @@ def _calls(block: SBlock) -> bool:
         return call
 
     tvm_ffi.structural_map(block.body, (Call, note))
-    return bool(found)
+    return found
 
 
 def _stage(nest: tirx.Stmt) -> Stage:
