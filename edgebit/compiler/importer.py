@@ -1,14 +1,13 @@
 """ONNX → Relax, by (domain, operator), without touching the weights.
 
-Operators of the domain ``ai.edgebit`` and those of opset 23 that TVM's converters lack become operators of
-`operators.py`; all others go through TVM's own converter of that operator. Floating-point and packed
-initializers become trailing parameters of ``main``: their bytes stay where they are until `weights.py`
-streams them. The batch dimension is specialised to 1.
+Operators that `converters.py` knows go through it; all others through TVM's own converter of that operator.
+Floating-point and packed initializers become trailing parameters of ``main``: their bytes stay where they are
+until `weights.py` streams them. The batch dimension is specialised to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,17 +17,19 @@ import tvm
 from tvm import relax, tirx
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from edgebit.compiler.operators import call
+from edgebit.compiler.converters import (
+    CONVERTERS,
+    EDGEBIT_DOMAIN,
+    NODE,
+    WINDOW,
+    Attributes,
+    Converters,
+    Inputs,
+    identifier,
+)
 from edgebit.errors import CompileError
 
-EDGEBIT_DOMAIN = "ai.edgebit"
 _BATCH_DIMENSION = "batch_size"
-_WINDOW = "edgebit_window"  # what the mask of an Attention node says
-NODE = "tvm_custom"  # the attribute under which TVM's converters look for the node's name
-
-Inputs = list[Any]
-Attributes = dict[str, Any]
-Converter = Callable[[relax.BlockBuilder, Inputs, Attributes], Any]
 
 
 @dataclass(frozen=True)
@@ -39,137 +40,6 @@ class ImportedGraph:
 
     module: tvm.IRModule
     parameters: dict[str, str]
-
-
-def _quantize_activation(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("quantize_activation", [inputs[0]])
-
-
-def _ternary_matmul(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("ternary_matmul", inputs[:2])
-
-
-def _dequantize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("dequantize", inputs[:3])
-
-
-def _bit_linear(builder: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    x, weight, weight_scale = inputs[:3]
-    name = attributes[NODE]["name"]
-    quantized = builder.emit(call("quantize_activation", [x]), name_hint=_identifier(f"{name}.quantize"))
-    codes, scale = builder.emit(quantized[0]), builder.emit(quantized[1])
-    accumulator = builder.emit(call("ternary_matmul", [codes, weight]))
-    return call("dequantize", [accumulator, scale, weight_scale])
-
-
-def _ternary_matmul_of_floats(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("float_linear", inputs[:3])
-
-
-def _gather(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    """Rows of a table. TVM's converter would wrap negative indices; the runtime refuses such tokens."""
-    if attributes.get("axis", 0) != 0 or len(inputs[0].ty.shape.values) != 2:
-        raise CompileError("Gather other than rows of a matrix is not supported")
-    return relax.op.take(inputs[0], inputs[1], axis=0)
-
-
-def _rms_normalization(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    if attributes.get("axis", -1) not in (-1, len(inputs[0].ty.shape.values) - 1):
-        raise CompileError(
-            f"RMSNormalization over axis {attributes['axis']}: only the last axis is supported"
-        )
-    x, weight = inputs[:2]
-    if list(weight.ty.shape.values) != [x.ty.shape.values[-1]]:
-        raise CompileError(
-            f"RMSNormalization of {x.ty.shape.values[-1]} features has a weight of {weight.ty.shape.values}"
-        )
-    return call("rms_norm", [x, weight], eps=_positive(attributes, "epsilon", 1e-5))
-
-
-def _reshape(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    """Into a constant shape of ONNX, where 0 keeps a dimension and −1 is what is left."""
-    x, shape = inputs
-    if not isinstance(shape, tvm.ir.GenericConst):
-        raise CompileError("Reshape into a shape that is computed is not supported")
-    wanted = [int(size) for size in shape.value.numpy().reshape(-1)]
-    return relax.op.reshape(x, [x.ty.shape.values[i] if size == 0 else size for i, size in enumerate(wanted)])
-
-
-def _rotary_embedding(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    if len(inputs) < 4 or inputs[3] is None:
-        raise CompileError("RotaryEmbedding without position_ids is not supported")
-    if attributes.get("interleaved", 0):
-        raise CompileError("RotaryEmbedding with interleaved=1 is not supported: export with halves (NeoX)")
-    if attributes.get("rotary_embedding_dim", 0):
-        raise CompileError("RotaryEmbedding with a partial rotary_embedding_dim is not supported")
-    heads = int(attributes.get("num_heads", 0))
-    if heads < 1 or int(inputs[0].ty.shape.values[-1]) % heads:
-        raise CompileError(
-            f"RotaryEmbedding with num_heads={heads} of {inputs[0].ty.shape.values[-1]} features"
-        )
-    return call("rotary_embedding", inputs[:4], num_heads=heads)
-
-
-def _attention(_: relax.BlockBuilder, inputs: Inputs, attributes: Attributes) -> Any:
-    query, key, value, mask, past_key, past_value = [*inputs, None, None, None][:6]
-    if mask is None or (past_key is None) != (past_value is None):
-        raise CompileError(
-            "Attention needs query, key, value, attn_mask, and past_key with past_value or none"
-        )
-    for unsupported in ("softcap", "is_causal", "qk_matmul_output_mode"):
-        if attributes.get(unsupported, 0):
-            raise CompileError(f"Attention with {unsupported}={attributes[unsupported]} is not supported")
-    query_heads = int(attributes["q_num_heads"])
-    kv_heads = int(attributes["kv_num_heads"])
-    head_dim = int(query.ty.shape.values[-1]) // query_heads
-    if past_key is None:
-        past_key = past_value = relax.const(np.empty((1, kv_heads, 0, head_dim), np.float32))
-    return call(
-        "attention",
-        [query, key, value, mask, past_key, past_value],
-        num_heads=query_heads,
-        num_kv_heads=kv_heads,
-        scale=_positive(attributes, "scale", head_dim**-0.5),
-        window=int(attributes.get(_WINDOW, 0)),
-    )
-
-
-def _positive(attributes: Attributes, name: str, default: float) -> float:
-    value = float(attributes.get(name, default))
-    if not 0 < value < float("inf"):
-        raise CompileError(f"{name} is {value}, expected a positive number")
-    return value
-
-
-def _pool_last(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("pool_last", inputs[:2])
-
-
-def _pool_mean(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("pool_mean", inputs[:2])
-
-
-def _normalize(_: relax.BlockBuilder, inputs: Inputs, __: Attributes) -> Any:
-    return call("normalize", inputs[:1])
-
-
-Converters = Mapping[tuple[str, str], Converter]
-
-CONVERTERS: Converters = {
-    (EDGEBIT_DOMAIN, "QuantizeActivation"): _quantize_activation,
-    (EDGEBIT_DOMAIN, "TernaryMatMulInteger"): _ternary_matmul,
-    (EDGEBIT_DOMAIN, "DequantizeAccumulator"): _dequantize,
-    (EDGEBIT_DOMAIN, "BitLinear"): _bit_linear,
-    (EDGEBIT_DOMAIN, "PoolLast"): _pool_last,
-    (EDGEBIT_DOMAIN, "PoolMean"): _pool_mean,
-    (EDGEBIT_DOMAIN, "Normalize"): _normalize,
-    (EDGEBIT_DOMAIN, "TernaryMatMul"): _ternary_matmul_of_floats,
-    ("", "Gather"): _gather,
-    ("", "Reshape"): _reshape,
-    ("", "RMSNormalization"): _rms_normalization,
-    ("", "RotaryEmbedding"): _rotary_embedding,
-    ("", "Attention"): _attention,
-}
 
 
 def import_onnx(
@@ -210,7 +80,7 @@ class Importer:
         self.stock = onnx_frontend._get_convert_map()
 
     def run(self, output_names: Sequence[str]) -> ImportedGraph:
-        inputs = {_identifier(value.name): value for value in self.graph.inputs}
+        inputs = {identifier(value.name): value for value in self.graph.inputs}
         variables = [self._input(name, value) for name, value in inputs.items()]
         parameters: dict[str, str] = {}
         for name, value in self.graph.initializers.items():
@@ -219,7 +89,7 @@ class Importer:
                 raise CompileError(f"initializer {name}: it has no value")
             if _is_parameter(tensor) if self.parameters is None else name in self.parameters:
                 variable = relax.Var(
-                    _identifier(name), relax.TensorType(list(tensor.shape.numpy()), _dtype(tensor))
+                    identifier(name), relax.TensorType(list(tensor.shape.numpy()), _dtype(tensor))
                 )
                 parameters[variable.name] = name
                 variables.append(variable)
@@ -257,7 +127,7 @@ class Importer:
         total: Any = 0
         for term in terms:
             if term not in self.dimensions:
-                self.dimensions[term] = tirx.Var(_identifier(term), "int64")
+                self.dimensions[term] = tirx.Var(identifier(term), "int64")
             total = total + self.dimensions[term]
         return total
 
@@ -270,7 +140,7 @@ class Importer:
         attributes = {name: _attribute(attribute) for name, attribute in node.attributes.items()}
         attributes[NODE] = {"name": node.name or node.op_type, "num_outputs": len(node.outputs)}
         if node.op_type == "Attention":
-            attributes[_WINDOW] = self.windows.get(str(node.name), 0)
+            attributes[WINDOW] = self.windows.get(str(node.name), 0)
         try:
             self._bind(node, self.builder.normalize(self._convert(node, inputs, attributes, where)))
         except CompileError as error:
@@ -301,7 +171,7 @@ class Importer:
         """Bind the node's outputs to variables that carry its name, so that later passes can name the node in
         errors.
         """
-        name = _identifier(node.name or node.op_type)
+        name = identifier(node.name or node.op_type)
         made = len(result.ty.fields) if isinstance(result.ty, relax.TupleType) else 1
         more = [str(output.name) for output in node.outputs[made:] if output.name]
         if more:
@@ -309,7 +179,7 @@ class Importer:
         if isinstance(result.ty, relax.TupleType):
             whole = self.builder.emit(result, name_hint=f"{name}_outputs")
             for index, output in enumerate(node.outputs):
-                item = self.builder.emit(whole[index], name_hint=_identifier(output.name))
+                item = self.builder.emit(whole[index], name_hint=identifier(output.name))
                 self.values[str(output.name)] = item
         elif isinstance(result, tvm.ir.GenericConst):
             self.values[str(node.outputs[0].name)] = result
@@ -334,8 +204,3 @@ def _attribute(attribute: ir.Attr) -> Any:
     if attribute.type == ir.AttributeType.FLOAT:
         return float(np.float32(value))
     return value.encode() if isinstance(value, str) else value
-
-
-def _identifier(name: str | None) -> str:
-    """An ONNX name as a Relax identifier: dots and slashes become underscores."""
-    return "".join(c if c.isalnum() or c == "_" else "_" for c in str(name))

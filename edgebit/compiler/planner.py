@@ -46,6 +46,7 @@ from edgebit.compiler.plan import (
 )
 from edgebit.compiler.plan_builder import PlanBuilder
 from edgebit.compiler.projections import Codes, HeadNorm, Product
+from edgebit.compiler.readers import projected_floats, readers_of
 from edgebit.compiler.sections import Sections
 from edgebit.compiler.weights import PADDING, Weights
 from edgebit.errors import CompileError
@@ -64,11 +65,6 @@ def plan(
     planned.
     """
     return _Planner(Sections(graph, initializers, options.tokens), context, options).run(fused)
-
-
-_PARTS = {
-    f"edgebit.{name}" for name in ("linear", "float_linear", "add_bias", "head_norm")
-}  # of a projection
 
 
 @dataclass(frozen=True)
@@ -110,8 +106,8 @@ class _Planner(PlanBuilder):
             "head": self._head,
             "pooled_head": self._pooled_head,
         }
-        self.readers = _readers(fused)
-        self.projected_floats = _projected_floats(fused)
+        self.readers = readers_of(fused)
+        self.projected_floats = projected_floats(fused)
         for variable, value in bindings(fused):
             if isinstance(value, relax.TupleGetItem):
                 self.values[variable] = self.values[value.tuple_value]
@@ -318,34 +314,3 @@ class _Planner(PlanBuilder):
                 embedding.scalars,
                 first=True,
             )
-
-
-def _readers(fused: relax.Function) -> dict[relax.Var, set[relax.Var]]:
-    """The operators that read each value; what reads an item of a tuple reads the tuple, and what reads a
-    projection, which is computed where it is wanted, reads the codes of its input.
-    """
-    source: dict[relax.Var, relax.Var] = {}
-    readers: dict[relax.Var, set[relax.Var]] = {}
-    for variable, value in bindings(fused):
-        if isinstance(value, relax.TupleGetItem):
-            source[variable] = value.tuple_value
-        elif isinstance(value, relax.Call):
-            operands = [argument for argument in value.args if isinstance(argument, relax.Var)]
-            read = {source.get(operand, operand) for operand in operands}
-            if value.op.name in _PARTS:
-                source[variable] = source.get(operands[0], operands[0])
-            else:
-                for operand in read:
-                    readers.setdefault(operand, set()).add(variable)
-    return readers
-
-
-def _projected_floats(fused: relax.Function) -> set[relax.Var]:
-    """Values that nothing but projections of floats reads."""
-    by_projection: set[relax.Var] = set()
-    by_others: set[relax.Var] = set()
-    for _, value in bindings(fused):
-        if isinstance(value, relax.Call):
-            operands = {argument for argument in value.args if isinstance(argument, relax.Var)}
-            (by_projection if value.op.name == "edgebit.float_linear" else by_others).update(operands)
-    return by_projection - by_others

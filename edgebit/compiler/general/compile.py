@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgebit.compiler.converters import EDGEBIT_DOMAIN
 from edgebit.compiler.general.importer import GeneralImporter
 from edgebit.compiler.general.legalize import legalize
 from edgebit.compiler.general.planner import plan_tensors
-from edgebit.compiler.importer import EDGEBIT_DOMAIN
 from edgebit.compiler.plan import Plan
 from edgebit.compiler.weights import Weights
 from edgebit.errors import CompileError

@@ -12,10 +12,10 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
+from edgebit.compiler.converters import CONVERTERS, EDGEBIT_DOMAIN, Attributes, Converter, Converters, Inputs
 from edgebit.compiler.general.moves import MOVES
 from edgebit.compiler.general.recurrent import RECURRENT
 from edgebit.compiler.general.refused import REFUSED
-from edgebit.compiler.importer import CONVERTERS, EDGEBIT_DOMAIN, Attributes, Converter, Converters, Inputs
 from edgebit.errors import CompileError
 
 _MOST_FACTORS = 16  # of a power that is multiplied out

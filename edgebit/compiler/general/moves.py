@@ -16,8 +16,8 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
+from edgebit.compiler.converters import NODE, Attributes, Converters, Inputs
 from edgebit.compiler.general.stages import MOST_BUFFERS
-from edgebit.compiler.importer import NODE, Attributes, Converters, Inputs
 from edgebit.errors import CompileError
 
 _MOST_PARTS = MOST_BUFFERS - 1  # of a concatenation that is one kernel

@@ -15,8 +15,8 @@ import tvm
 from tvm import relax
 from tvm.relax import op
 
+from edgebit.compiler.converters import Attributes, Converter, Converters, Inputs
 from edgebit.compiler.general.moves import concatenated, sizes
-from edgebit.compiler.importer import Attributes, Converter, Converters, Inputs
 from edgebit.errors import CompileError
 
 _DIRECTIONS = {b"forward": (False,), b"reverse": (True,), b"bidirectional": (False, True)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm import relax
 
-from edgebit.compiler.importer import Attributes, Converter, Converters, Inputs
+from edgebit.compiler.converters import Attributes, Converter, Converters, Inputs
 from edgebit.errors import CompileError
 
 _WAYS_OUT: Sequence[tuple[str, str]] = (
