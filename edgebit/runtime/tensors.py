@@ -119,10 +119,11 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def as_view(data: bytearray, info: TensorInfo) -> memoryview[Any]:
-    """An output: ``tolist()`` gives nested lists, ``numpy.asarray`` an array on the same memory."""
+    """An output: ``tolist()`` gives nested lists, of a scalar its number, ``numpy.asarray`` an array on the
+    same memory.
+    """
     view: Any = memoryview(data)
-    code = FORMATS[info.dtype]
-    shaped: memoryview[Any] = view.cast(code, info.shape) if info.shape else view.cast(code)
+    shaped: memoryview[Any] = view.cast(FORMATS[info.dtype], info.shape)
     return shaped
 
 
