@@ -66,6 +66,7 @@ def test_a_compiler_with_fused_multiply_add(inputs: Path, expected: str) -> None
     assert digest(inputs, build(inputs, "fused", options)) == expected
 
 
+@pytest.mark.slow
 def test_arm64(inputs: Path, expected: str) -> None:
     emulator = shutil.which("qemu-aarch64")
     if emulator is None:
