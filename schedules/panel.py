@@ -2,7 +2,7 @@
 that stays in the level-1 cache while all tokens of a chunk pass, in tiles.
 
 A micro-kernel that decodes as it multiplies does so again for each tile of tokens: 14 of 78 instructions that
-take the pipes of a Cortex-A76, 12 of 42 with AVX2. From some tokens on a panel, stored once and loaded by
+take the pipes of a Cortex-A76, 13 of 42 with AVX2. From some tokens on a panel, stored once and loaded by
 each tile, costs less.
 """
 
